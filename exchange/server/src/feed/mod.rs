@@ -1,0 +1,1 @@
+//! Market data: books as subscribers see them, and the streams that carry their changes.

@@ -1,0 +1,10 @@
+//! The exchange as a gRPC server.
+//!
+//! Requests are checked for their form by `service`, decided by `sequencer`, and answered when the
+//! journal has them; `feed` shows the books to subscribers.
+
+pub mod auth;
+pub mod error;
+pub mod feed;
+pub mod sequencer;
+pub mod service;

@@ -1,0 +1,3 @@
+//! The exchange: optivex serve, and tools over its journals.
+
+fn main() {}
