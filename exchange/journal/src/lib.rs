@@ -3,6 +3,8 @@
 //! Only accepted inputs are journaled, so record N is event N: the journal's numbers are the
 //! contract's `event_seq`.
 
+pub mod record;
+
 use std::sync::Arc;
 
 use optivex_engine::{Event, Input};
