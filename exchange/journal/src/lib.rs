@@ -5,7 +5,9 @@
 
 mod batch;
 mod error;
+pub mod history;
 pub mod log;
+pub mod record;
 pub mod snapshots;
 pub mod storage;
 
