@@ -13,6 +13,7 @@ pub mod event;
 pub mod limits;
 pub mod refusal;
 pub mod types;
+pub mod wire;
 
 pub use command::{Command, Input};
 pub use engine::{Applied, Engine, OrderLookup, Position, RiskUsage, SnapshotError};
