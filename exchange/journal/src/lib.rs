@@ -8,6 +8,7 @@ mod error;
 pub mod log;
 pub mod snapshots;
 pub mod storage;
+mod whole_file;
 
 use std::sync::Arc;
 
