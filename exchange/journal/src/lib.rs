@@ -10,6 +10,7 @@ pub mod log;
 pub mod record;
 pub mod snapshots;
 pub mod storage;
+mod whole_file;
 
 use std::sync::Arc;
 
