@@ -11,3 +11,4 @@ pub mod feed;
 pub mod sequencer;
 pub mod serve;
 pub mod service;
+pub mod wire;

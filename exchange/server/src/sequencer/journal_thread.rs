@@ -80,6 +80,14 @@ impl JournalThread {
                 Taken::Nothing => self.look_for_room(),
                 Taken::Closed => return,
             }
+            if let Some(history_durable_through) = self.shared.take_retain() {
+                match self.journal.retain(history_durable_through) {
+                    Ok(0) => {}
+                    Ok(events) => tracing::info!(events, "dropped old events from the journal"),
+                    // Only disk space is at stake; the next snapshot is another chance.
+                    Err(error) => tracing::warn!(%error, "old events stay in the journal"),
+                }
+            }
         }
     }
 
@@ -94,7 +102,8 @@ impl JournalThread {
             let begun = Instant::now();
             match self.journal.commit(&group.batches) {
                 Ok(()) => {
-                    self.shared.telemetry.committed(group.events(), begun.elapsed());
+                    let bytes = group.batches.iter().map(Batch::byte_len).sum();
+                    self.shared.telemetry.committed(group.events(), bytes, begun.elapsed());
                     return;
                 }
                 Err(error) => {

@@ -64,7 +64,9 @@ impl Default for Options {
 
 /// Stores a snapshot of the state after an event. Called on a thread of its own, once that event is
 /// durable and was shown to the sinks; whoever keeps history makes it durable up to there first.
-pub type StoreSnapshot = Box<dyn FnMut(u64, &[u8]) -> Result<(), JournalError> + Send>;
+/// Gives the event up to which history is durable: the journal need keep nothing before it that the
+/// snapshot makes needless ([`Journal::retain`]).
+pub type StoreSnapshot = Box<dyn FnMut(u64, &[u8]) -> Result<u64, JournalError> + Send>;
 
 /// What the sequencer works with.
 pub struct Parts {

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use optivex_engine::types::{OrderId, UserId};
 use optivex_engine::{Applied, Command, Engine, Event, Input};
+use optivex_journal::record;
 use tokio::sync::mpsc;
 
 use super::reply::Reply;
@@ -144,7 +145,9 @@ impl SequencerThread {
                 };
                 self.shared.directory.learn(&event.outcome, username);
                 self.shared.telemetry.event(&event);
-                self.work.batch.push(event.event_seq, &input);
+                self.work
+                    .batch
+                    .push_with(event.event_seq, |out| record::encode(&input, out));
                 self.work.weight += 1 + event.reports.len() + event.trades.len() + event.levels.len();
                 self.work
                     .releases

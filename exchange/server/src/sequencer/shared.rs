@@ -68,6 +68,8 @@ struct Queue {
     /// A thread died: nobody waits for another any more.
     failed: bool,
     durable_event_seq: u64,
+    /// A snapshot was stored, and history is durable up to here.
+    retain: Option<u64>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -246,6 +248,16 @@ impl Shared {
     pub(super) fn set_durable(&self, event_seq: u64) {
         self.queue().durable_event_seq = event_seq;
         self.durable.notify_all();
+    }
+
+    /// Tells the journal thread that the journal may drop what snapshots and history make needless.
+    pub(super) fn ask_to_retain(&self, history_durable_through: u64) {
+        self.queue().retain = Some(history_durable_through);
+        self.work.notify_one();
+    }
+
+    pub(super) fn take_retain(&self) -> Option<u64> {
+        self.queue().retain.take()
     }
 
     /// Waits until an event is durable and shown to the sinks; false if that will never be.

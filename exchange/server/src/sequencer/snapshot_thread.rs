@@ -59,7 +59,8 @@ impl SnapshotThread {
             }
             let begun = Instant::now();
             match (self.store)(event_seq, &snapshot) {
-                Ok(()) => {
+                Ok(history_durable_through) => {
+                    self.shared.ask_to_retain(history_durable_through);
                     tracing::info!(event_seq, bytes = snapshot.len(), elapsed = ?begun.elapsed(), "snapshot stored");
                     self.shared.telemetry.snapshot_stored(event_seq, begun.elapsed());
                 }

@@ -20,6 +20,7 @@ pub(super) struct Telemetry {
     /// The index is the number of the `ErrorReason`.
     refusals: Vec<Counter>,
     input_depth: Gauge,
+    journal_bytes: Counter,
     batch_events: Histogram,
     commit_seconds: Histogram,
     commit_failures: Counter,
@@ -46,6 +47,7 @@ impl Telemetry {
             trades: counter!("optivex_trades_total"),
             refusals,
             input_depth: gauge!("optivex_input_depth"),
+            journal_bytes: counter!("optivex_journal_bytes_total"),
             batch_events: histogram!("optivex_journal_batch_events"),
             commit_seconds: histogram!("optivex_journal_commit_seconds"),
             commit_failures: counter!("optivex_journal_commit_failures_total"),
@@ -82,7 +84,8 @@ impl Telemetry {
         self.input_depth.set(waiting as f64);
     }
 
-    pub(super) fn committed(&self, events: usize, elapsed: Duration) {
+    pub(super) fn committed(&self, events: usize, bytes: usize, elapsed: Duration) {
+        self.journal_bytes.increment(bytes as u64);
         self.batch_events.record(events as f64);
         self.commit_seconds.record(elapsed);
     }
@@ -125,6 +128,7 @@ fn describe() {
         "optivex_input_depth",
         "Commands and queries that wait for the sequencer."
     );
+    describe_counter!("optivex_journal_bytes_total", Unit::Bytes, "Records made durable.");
     describe_histogram!("optivex_journal_batch_events", "Events made durable by one commit.");
     describe_histogram!(
         "optivex_journal_commit_seconds",
