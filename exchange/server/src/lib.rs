@@ -8,3 +8,4 @@ pub mod error;
 pub mod feed;
 pub mod sequencer;
 pub mod service;
+pub mod wire;

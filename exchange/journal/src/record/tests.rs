@@ -148,7 +148,8 @@ fn golden_bytes() {
         08011100002a36fe9c971762020807
         08011100002a36fe9c97176a0a080712040864103c1800
         08011100002a36fe9c97177210080710031a040864103c300538064007
-    "#]].assert_eq(&lines);
+    "#]]
+    .assert_eq(&lines);
 }
 
 #[test]
@@ -172,19 +173,37 @@ fn what_cannot_be_read_is_named() {
         let error = decode(bytes).expect_err("refused");
         expect.assert_eq(&error.to_string());
     };
-    check(&[], expect!["not a record: failed to decode Protobuf message: invalid varint"]);
-    check(&good[..good.len() - 1], expect!["not a record: failed to decode Protobuf message: Record.command: buffer underflow"]);
+    check(
+        &[],
+        expect!["not a record: failed to decode Protobuf message: invalid varint"],
+    );
+    check(
+        &good[..good.len() - 1],
+        expect!["not a record: failed to decode Protobuf message: Record.command: buffer underflow"],
+    );
     check(b"\x08\x02", expect!["version 2; this build reads version 1"]);
-    check(b"\x10\x01", expect!["not a record: begins with field 2 instead of the version"]);
+    check(
+        b"\x10\x01",
+        expect!["not a record: begins with field 2 instead of the version"],
+    );
     // Field 15 of Record: a command of a later build.
-    check(b"\x08\x01\x7a\x02\x08\x07", expect!["unknown command: field 15 of Record"]);
+    check(
+        b"\x08\x01\x7a\x02\x08\x07",
+        expect!["unknown command: field 15 of Record"],
+    );
     check(b"\x08\x01", expect!["not a record: no command"]);
     // Field 2 of ResumeUser.
-    check(b"\x08\x01\x62\x04\x08\x07\x10\x01", expect!["2 bytes of it are fields that this build does not know"]);
+    check(
+        b"\x08\x01\x62\x04\x08\x07\x10\x01",
+        expect!["2 bytes of it are fields that this build does not know"],
+    );
     // Field 15 of Record beside a known command.
     let mut with_more = good.clone();
     with_more.extend_from_slice(b"\x78\x01");
-    check(&with_more, expect!["2 bytes of it are fields that this build does not know"]);
+    check(
+        &with_more,
+        expect!["2 bytes of it are fields that this build does not know"],
+    );
 }
 
 #[test]
