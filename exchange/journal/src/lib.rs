@@ -12,6 +12,7 @@ pub mod recover;
 pub mod replay;
 pub mod snapshots;
 pub mod storage;
+mod whole_file;
 
 use std::sync::Arc;
 

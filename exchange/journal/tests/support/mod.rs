@@ -1,344 +1,477 @@
-//! What the tests of history share: random events that fit each other, and a projection of them that
-//! is too simple to be wrong.
+//! A disk in memory that fails as disks do: it forgets what was not synced, sector by sector, writes
+//! half, reports errors, runs full, and calls pages clean that it has dropped.
+
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use optivex_engine::event::{OrderOutcome, Outcome, Report, ReportKind, Trade};
-use optivex_engine::types::{
-    CancelReason, ClientOrderId, Instrument, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention,
-    Side, Symbol, TimeInForce, TradeId, TradingPhase, UserId,
-};
-use optivex_engine::{Event, wire};
-use optivex_journal::Events;
-use optivex_journal::history::History;
-use optivex_proto::v1;
+use optivex_journal::storage::{Entry, Storage, StorageFile, StorageLock};
 
-/// SplitMix64: small, seeded, the same everywhere.
-pub struct Random(pub u64);
+const SECTOR: usize = 512;
 
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+/// A handle; clones are the same disk.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+struct State {
+    inodes: Vec<Inode>,
+    /// What processes see.
+    names: BTreeMap<PathBuf, usize>,
+    /// What a machine finds that starts anew.
+    durable_names: BTreeMap<PathBuf, usize>,
+    /// Changes of names that are not synced, in order.
+    pending: Vec<(PathBuf, Option<usize>)>,
+    directories: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
+    random: u64,
+    /// Of 1000 writing operations this many fail.
+    fault_rate: u64,
+    /// The next sync of a file fails.
+    fail_next_sync: bool,
+    capacity: u64,
+    pub faults: u64,
+}
+
+#[derive(Default)]
+struct Inode {
+    cached: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+    length_dirty: bool,
+}
+
+struct SimFile {
+    disk: SimDisk,
+    inode: usize,
+}
+
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
+impl State {
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    /// 0 to `end` - 1.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+    fn coin(&mut self) -> bool {
+        self.random() & 1 == 1
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
+    fn fails(&mut self) -> bool {
+        let fails = self.random() % 1000 < self.fault_rate;
+        self.faults += u64::from(fails);
+        fails
+    }
+
+    fn used(&self) -> u64 {
+        let linked: BTreeSet<usize> = self.names.values().copied().collect();
+        linked.iter().map(|&inode| self.inodes[inode].cached.len() as u64).sum()
+    }
+
+    fn set_name(&mut self, path: &Path, inode: Option<usize>) {
+        match inode {
+            Some(inode) => self.names.insert(path.to_owned(), inode),
+            None => self.names.remove(path),
+        };
+        self.pending.push((path.to_owned(), inode));
     }
 }
 
-/// Makes events that fit each other as an engine's do, without its rules.
-pub struct Stream {
-    random: Random,
-    event_seq: u64,
-    trade_id: u64,
-    order_sequence: u64,
-    report_seq: HashMap<UserId, u64>,
-    instruments: u32,
-    open: Vec<Order>,
+impl Inode {
+    fn touch(&mut self, start: usize, end: usize) {
+        if start < end {
+            self.dirty.extend(start / SECTOR..=(end - 1) / SECTOR);
+        }
+    }
+
+    fn set_length(&mut self, length: usize) {
+        let before = self.cached.len();
+        self.cached.resize(length, 0);
+        self.touch(before.min(length), before.max(length));
+        self.length_dirty |= before != length;
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        if self.cached.len() < offset + bytes.len() {
+            self.set_length(offset + bytes.len());
+        }
+        self.cached[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.touch(offset, offset + bytes.len());
+    }
+
+    fn flush_sector(&mut self, sector: usize) {
+        let start = (sector * SECTOR).min(self.cached.len());
+        let end = (start + SECTOR).min(self.cached.len());
+        if self.durable.len() < end {
+            self.durable.resize(end, 0);
+        }
+        self.durable[start..end].copy_from_slice(&self.cached[start..end]);
+        // Cut off in memory, and zeroed where the sector was written.
+        let beyond = ((sector + 1) * SECTOR).min(self.durable.len());
+        if end < beyond && end > start {
+            self.durable[end..beyond].fill(0);
+        }
+    }
+
+    fn sync(&mut self) {
+        for sector in std::mem::take(&mut self.dirty) {
+            self.flush_sector(sector);
+        }
+        if std::mem::take(&mut self.length_dirty) {
+            self.durable.resize(self.cached.len(), 0);
+        }
+    }
 }
 
-const USERS: u64 = 5;
+fn io_error() -> io::Error {
+    io::Error::other("injected fault")
+}
 
-impl Stream {
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
+
+impl SimDisk {
     pub fn new(seed: u64) -> Self {
-        Self {
-            random: Random(seed),
-            event_seq: 0,
-            trade_id: 0,
-            order_sequence: 0,
-            report_seq: HashMap::new(),
-            instruments: 0,
-            open: Vec::new(),
-        }
+        Self(Arc::new(Mutex::new(State {
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending: Vec::new(),
+            directories: BTreeSet::new(),
+            locked: BTreeSet::new(),
+            random: seed,
+            fault_rate: 0,
+            fail_next_sync: false,
+            capacity: u64::MAX / 2,
+            faults: 0,
+        })))
     }
 
-    pub fn next(&mut self) -> Event {
-        self.event_seq += 1;
-        let mut event = Event {
-            event_seq: self.event_seq,
-            time_unix_ns: 1_700_000_000_000_000_000 + self.event_seq as i64,
-            ..Event::default()
-        };
-        if self.instruments == 0 || (self.instruments < 4 && self.random.chance(2)) {
-            self.create_instrument(&mut event);
-        } else {
-            match self.random.below(100) {
-                0..55 => self.insert(&mut event),
-                55..65 if !self.open.is_empty() => self.amend(&mut event),
-                65..90 if !self.open.is_empty() => self.cancel(&mut event),
-                90 => self.cancel_everything(&mut event),
-                91..95 => event.outcome = Outcome::UserRegistered(UserId(0)),
-                _ => self.insert(&mut event),
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.clone())
+    }
+
+    /// Of 1000 writing operations so many fail from now on.
+    pub fn set_fault_rate(&self, per_thousand: u64) {
+        self.state().fault_rate = per_thousand;
+    }
+
+    /// The disk is sound from now on.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.fault_rate = 0;
+        state.fail_next_sync = false;
+        state.capacity = u64::MAX / 2;
+    }
+
+    pub fn fail_next_sync(&self) {
+        self.state().fail_next_sync = true;
+    }
+
+    pub fn faults(&self) -> u64 {
+        self.state().faults
+    }
+
+    /// Leaves so many bytes free.
+    pub fn set_free(&self, free: u64) {
+        let mut state = self.state();
+        state.capacity = state.used() + free;
+    }
+
+    /// The process dies: what it wrote stays in the machine's memory.
+    pub fn kill(&self) {
+        self.state().locked.clear();
+    }
+
+    /// The machine dies: of what was not synced, any sectors are there and any are not.
+    pub fn power_cut(&self) {
+        let mut state = self.state();
+        state.locked.clear();
+        for inode in 0..state.inodes.len() {
+            let cut_length = state.coin();
+            for sector in std::mem::take(&mut state.inodes[inode].dirty) {
+                if state.coin() {
+                    state.inodes[inode].flush_sector(sector);
+                }
             }
+            let file = &mut state.inodes[inode];
+            if std::mem::take(&mut file.length_dirty) && cut_length {
+                file.durable.resize(file.cached.len(), 0);
+            }
+            file.cached = file.durable.clone();
         }
-        event
-    }
-
-    pub fn batch(&mut self, events: usize) -> Events {
-        Arc::new((0..events).map(|_| self.next()).collect())
-    }
-
-    fn create_instrument(&mut self, event: &mut Event) {
-        let id = InstrumentId(self.instruments);
-        self.instruments += 1;
-        event.outcome = Outcome::InstrumentCreated(Box::new(Instrument {
-            id,
-            symbol: Symbol::from(&format!("SYM{}", id.0)).expect("short"),
-            description: String::new(),
-            currency: "USD".try_into().expect("short"),
-            multiplier: 1,
-            tick_size_e4: 1,
-            phase: TradingPhase::Continuous,
-            created_unix_ns: event.time_unix_ns,
-        }));
-    }
-
-    fn report(&mut self, event: &mut Event, kind: ReportKind, order: Order) {
-        let report_seq = self.report_seq.entry(order.user).or_default();
-        *report_seq += 1;
-        event.reports.push(Report {
-            report_seq: *report_seq,
-            kind,
-            order,
-        });
-    }
-
-    fn insert(&mut self, event: &mut Event) {
-        self.order_sequence += 1;
-        let client_order_id = if self.random.chance(70) {
-            // Few, so that ids come again.
-            ClientOrderId::from(&format!("c{}", self.random.below(300))).expect("short")
-        } else {
-            ClientOrderId::default()
-        };
-        let mut order = Order {
-            order_id: OrderId(self.order_sequence << 24 | self.random.below(1 << 24)),
-            user: UserId(self.random.below(USERS) as u32),
-            client_order_id,
-            instrument: InstrumentId(self.random.below(u64::from(self.instruments)) as u32),
-            side: if self.random.chance(50) { Side::Buy } else { Side::Sell },
-            price_e4: self.random.below(1_000_000) as i64 - 500_000,
-            quantity: 1 + self.random.below(100) as i64,
-            filled_quantity: 0,
-            status: OrderStatus::Open,
-            created_unix_ns: event.time_unix_ns,
-            order_type: OrderType::Limit,
-            time_in_force: TimeInForce::GoodTillCancelled,
-            post_only: self.random.chance(10),
-            self_trade_prevention: SelfTradePrevention::CancelIncoming,
-            event_seq: event.event_seq,
-        };
-        self.report(event, ReportKind::Accepted, order);
-        while order.status == OrderStatus::Open && self.random.chance(40) {
-            let matching = |other: &Order| other.instrument == order.instrument && other.side != order.side;
-            let Some(index) = self.open.iter().position(matching) else {
-                break;
+        let pending = std::mem::take(&mut state.pending);
+        let kept = (state.random() % (pending.len() as u64 + 1)) as usize;
+        for (path, inode) in pending.into_iter().take(kept) {
+            match inode {
+                Some(inode) => state.durable_names.insert(path, inode),
+                None => state.durable_names.remove(&path),
             };
-            let mut resting = self.open.swap_remove(index);
-            let quantity = resting.open_quantity().min(order.open_quantity());
-            self.trade_id += 1;
-            let (buy, sell) = match order.side {
-                Side::Buy => (order, resting),
-                Side::Sell => (resting, order),
-            };
-            event.trades.push(Trade {
-                trade_id: TradeId(self.trade_id),
-                instrument: order.instrument,
-                price_e4: resting.price_e4,
-                quantity,
-                aggressor_side: self.random.chance(90).then_some(order.side),
-                buy_order: buy.order_id,
-                buyer: buy.user,
-                sell_order: sell.order_id,
-                seller: sell.user,
-            });
-            for (order, aggressor) in [(&mut resting, false), (&mut order, true)] {
-                order.filled_quantity += quantity;
-                order.event_seq = event.event_seq;
-                if order.filled_quantity == order.quantity {
-                    order.status = OrderStatus::Filled;
-                }
-                let kind = ReportKind::Fill {
-                    trade_id: TradeId(self.trade_id),
-                    price_e4: resting_price(event),
-                    quantity,
-                    aggressor,
-                };
-                self.report(event, kind, *order);
-            }
-            if resting.status == OrderStatus::Open {
-                self.open.push(resting);
-            }
         }
-        if order.status == OrderStatus::Open {
-            if self.random.chance(20) {
-                order.status = OrderStatus::Cancelled(CancelReason::TimeInForce);
-                self.report(event, ReportKind::Cancelled, order);
-            } else {
-                self.open.push(order);
-            }
-        }
-        event.outcome = Outcome::Inserted(outcome(&order));
+        state.names = state.durable_names.clone();
     }
 
-    fn amend(&mut self, event: &mut Event) {
-        let index = self.random.below(self.open.len() as u64) as usize;
-        self.open[index].quantity += 1;
-        self.open[index].event_seq = event.event_seq;
-        let order = self.open[index];
-        self.report(event, ReportKind::Amended, order);
-        event.outcome = Outcome::Amended(outcome(&order));
+    pub fn names(&self) -> Vec<PathBuf> {
+        self.state().names.keys().cloned().collect()
     }
 
-    fn cancel(&mut self, event: &mut Event) {
-        let index = self.random.below(self.open.len() as u64) as usize;
-        let mut order = self.open.swap_remove(index);
-        event.outcome = Outcome::Cancelled(order.order_id, order.open_quantity());
-        order.status = OrderStatus::Cancelled(CancelReason::User);
-        order.event_seq = event.event_seq;
-        self.report(event, ReportKind::Cancelled, order);
+    pub fn read(&self, path: &Path) -> Vec<u8> {
+        let state = self.state();
+        state.inodes[state.names[path]].cached.clone()
     }
 
-    fn cancel_everything(&mut self, event: &mut Event) {
-        let open = std::mem::take(&mut self.open);
-        event.outcome = Outcome::AllCancelled(open.len() as u64);
-        for mut order in open {
-            order.status = OrderStatus::Cancelled(CancelReason::Suspended);
-            order.event_seq = event.event_seq;
-            self.report(event, ReportKind::Cancelled, order);
+    /// Changes a file behind everybody's back, durably.
+    pub fn overwrite(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.state();
+        let inode = match state.names.get(path) {
+            Some(&inode) => inode,
+            None => {
+                state.inodes.push(Inode::default());
+                let inode = state.inodes.len() - 1;
+                state.names.insert(path.to_owned(), inode);
+                state.durable_names.insert(path.to_owned(), inode);
+                inode
+            }
+        };
+        state.inodes[inode] = Inode {
+            cached: bytes.to_vec(),
+            durable: bytes.to_vec(),
+            ..Inode::default()
+        };
+    }
+
+    pub fn delete(&self, path: &Path) {
+        let mut state = self.state();
+        state.names.remove(path);
+        state.durable_names.remove(path);
+    }
+
+    /// A disk that holds the same and goes its own way.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new(1);
+        let files: Vec<(PathBuf, Vec<u8>)> = self
+            .names()
+            .into_iter()
+            .map(|path| (path.clone(), self.read(&path)))
+            .collect();
+        copy.state().directories = self.state().directories.clone();
+        for (path, bytes) in files {
+            copy.overwrite(&path, &bytes);
         }
+        copy
     }
 }
 
-fn resting_price(event: &Event) -> i64 {
-    event.trades.last().map_or(0, |trade| trade.price_e4)
-}
+impl Storage for SimDisk {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.state().directories.insert(path.to_owned());
+        Ok(())
+    }
 
-fn outcome(order: &Order) -> OrderOutcome {
-    OrderOutcome {
-        order_id: order.order_id,
-        status: order.status,
-        filled_quantity: order.filled_quantity,
-        open_quantity: order.open_quantity(),
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let state = self.state();
+        if !state.directories.contains(directory) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = state.names.keys().filter(|path| path.parent() == Some(directory));
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(inside
+            .map(|path| Entry {
+                name: name(path),
+                is_file: true,
+            })
+            .collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        let mut state = self.state();
+        if state.fails() {
+            return Err(io_error());
+        }
+        let inode = match state.names.get(path) {
+            Some(&inode) => {
+                state.inodes[inode].set_length(0);
+                inode
+            }
+            None => {
+                state.inodes.push(Inode::default());
+                let inode = state.inodes.len() - 1;
+                state.set_name(path, Some(inode));
+                inode
+            }
+        };
+        Ok(Box::new(SimFile {
+            disk: self.clone(),
+            inode,
+        }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        let inode = *self.state().names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(SimFile {
+            disk: self.clone(),
+            inode,
+        }))
+    }
+
+    fn open_writable(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        self.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.fails() {
+            return Err(io_error());
+        }
+        let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        // One change: a name is never gone and not yet there.
+        state.set_name(to, Some(inode));
+        state.set_name(from, None);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.set_name(path, None);
+        Ok(())
+    }
+
+    fn sync_directory(&self, _directory: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.fails() {
+            return Err(io_error());
+        }
+        state.pending.clear();
+        state.durable_names = state.names.clone();
+        Ok(())
+    }
+
+    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn StorageLock>>> {
+        if !self.state().locked.insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(SimLock {
+            disk: self.clone(),
+            path: path.to_owned(),
+        })))
     }
 }
 
-/// History as vectors and maps.
-#[derive(Default)]
-pub struct Naive {
-    pub watermark: u64,
-    symbols: Vec<String>,
-    pub reports: BTreeMap<UserId, Vec<v1::ExecutionReport>>,
-    pub trades: Vec<(InstrumentId, v1::Trade)>,
-    pub done: BTreeMap<OrderId, (UserId, v1::Order)>,
-    pub by_client_id: BTreeMap<(UserId, String), v1::Order>,
+impl StorageLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.state().locked.remove(&self.path);
+    }
 }
 
-impl Naive {
-    pub fn add(&mut self, event: &Event) {
-        self.watermark = event.event_seq;
-        if let Outcome::InstrumentCreated(instrument) = &event.outcome {
-            self.symbols.push(instrument.symbol.to_string());
+impl StorageFile for SimFile {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let short = if state.fails() {
+            Some((state.random() % (bytes.len() as u64 + 1)) as usize)
+        } else {
+            None
+        };
+        let length = state.inodes[self.inode].cached.len() as u64;
+        let longer = (offset + bytes.len() as u64).saturating_sub(length);
+        if longer > state.capacity.saturating_sub(state.used()) {
+            return Err(full());
         }
-        for trade in &event.trades {
-            let symbol = &self.symbols[trade.instrument.0 as usize];
-            self.trades.push((trade.instrument, wire::trade(event, trade, symbol)));
-        }
-        for report in &event.reports {
-            let order = &report.order;
-            let symbol = &self.symbols[order.instrument.0 as usize];
-            let message = wire::execution_report(event, report, symbol);
-            self.reports.entry(order.user).or_default().push(message);
-            if order.status != OrderStatus::Open {
-                let message = wire::order(order, symbol);
-                self.done.insert(order.order_id, (order.user, message.clone()));
-                if !order.client_order_id.is_empty() {
-                    self.by_client_id
-                        .insert((order.user, order.client_order_id.to_string()), message);
-                }
-            }
-        }
+        state.inodes[self.inode].write(&bytes[..short.unwrap_or(bytes.len())], offset as usize);
+        if short.is_some() { Err(io_error()) } else { Ok(()) }
     }
 
-    /// Asks everything in pages of random length, and beyond the ends.
-    pub fn assert_same(&self, history: &History, random: &mut Random) {
-        assert_eq!(*history.watermark().borrow(), self.watermark);
-        for (user, reports) in &self.reports {
-            assert_eq!(*history.report_watch(*user).borrow(), reports.len() as u64);
-            let mut got = Vec::new();
-            loop {
-                let max = 1 + random.below(300) as usize;
-                let page = history.reports(*user, got.len() as u64, max).expect("readable");
-                assert!(page.len() <= max);
-                if page.is_empty() {
-                    break;
-                }
-                got.extend(page);
-            }
-            assert_eq!(&got, reports);
-            assert_eq!(history.reports(*user, u64::MAX, 10).expect("readable"), []);
-            assert_eq!(history.reports(*user, 0, 0).expect("readable"), []);
-            for _ in 0..10 {
-                let after = random.below(reports.len() as u64 + 1);
-                let page = history.reports(*user, after, 3).expect("readable");
-                let expected: Vec<_> = reports.iter().skip(after as usize).take(3).cloned().collect();
-                assert_eq!(page, expected);
-            }
-        }
-        assert_eq!(history.reports(UserId(1_000), 0, 10).expect("readable"), []);
-        assert_eq!(*history.report_watch(UserId(1_000)).borrow(), 0);
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.state();
+        let content = &state.inodes[self.inode].cached;
+        let start = (offset as usize).min(content.len());
+        let count = bytes.len().min(content.len() - start);
+        bytes[..count].copy_from_slice(&content[start..start + count]);
+        Ok(count)
+    }
 
-        let last_trade_id = self.trades.last().map_or(0, |(_, trade)| trade.trade_id);
-        assert_eq!(*history.trade_watch().borrow(), last_trade_id);
-        let instruments = (0..=self.symbols.len() as u32).map(|id| Some(InstrumentId(id)));
-        for instrument in std::iter::once(None).chain(instruments) {
-            let expected: Vec<&v1::Trade> = self
-                .trades
-                .iter()
-                .filter(|(id, _)| instrument.is_none_or(|instrument| instrument == *id))
-                .map(|(_, trade)| trade)
-                .collect();
-            let mut got = Vec::new();
-            loop {
-                let after = got.last().map_or(0, |trade: &v1::Trade| trade.trade_id);
-                let max = 1 + random.below(300) as usize;
-                let page = history.trades(instrument, after, max).expect("readable");
-                if page.is_empty() {
-                    break;
-                }
-                got.extend(page);
-            }
-            assert_eq!(got.iter().collect::<Vec<_>>(), expected);
-            for _ in 0..10 {
-                let after = random.below(last_trade_id + 2);
-                let page = history.trades(instrument, after, 2).expect("readable");
-                let after_it = expected.iter().filter(|trade| trade.trade_id > after);
-                assert_eq!(
-                    page.iter().collect::<Vec<_>>(),
-                    after_it.take(2).copied().collect::<Vec<_>>()
-                );
-            }
-        }
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.state().inodes[self.inode].cached.len() as u64)
+    }
 
-        for (order, expected) in &self.done {
-            assert_eq!(history.order(*order).expect("readable").as_ref(), Some(expected));
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.fails() {
+            return Err(io_error());
         }
-        assert_eq!(history.order(OrderId(u64::MAX)).expect("readable"), None);
-        for ((user, id), expected) in &self.by_client_id {
-            let got = history.order_by_client_id(*user, id).expect("readable");
-            assert_eq!(got.as_ref(), Some(expected));
+        state.inodes[self.inode].set_length(length as usize);
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let present = state.inodes[self.inode].cached.len() as u64;
+        let free = state.capacity.saturating_sub(state.used());
+        if length.saturating_sub(present) > free {
+            state.inodes[self.inode].set_length((present + free) as usize);
+            return Err(full());
         }
-        assert_eq!(history.order_by_client_id(UserId(0), "none").expect("readable"), None);
+        if state.fails() {
+            return Err(io_error());
+        }
+        if length > present {
+            state.inodes[self.inode].set_length(length as usize);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let planned = std::mem::take(&mut state.fail_next_sync);
+        state.faults += u64::from(planned);
+        if !planned && !state.fails() {
+            state.inodes[self.inode].sync();
+            return Ok(());
+        }
+        // Some sectors arrive, and of the others some are called clean, with or without the memory's
+        // copy falling back to what the disk has.
+        let (forgets, evicts, forgets_length) = (state.coin(), state.coin(), state.coin());
+        for sector in state.inodes[self.inode].dirty.clone() {
+            let arrives = state.coin();
+            let file = &mut state.inodes[self.inode];
+            if arrives {
+                file.flush_sector(sector);
+                file.dirty.remove(&sector);
+            } else if forgets {
+                file.dirty.remove(&sector);
+                let start = sector * SECTOR;
+                let end = (start + SECTOR).min(file.cached.len()).min(file.durable.len());
+                if evicts && start < end {
+                    file.cached[start..end].copy_from_slice(&file.durable[start..end]);
+                }
+            }
+        }
+        if forgets_length {
+            state.inodes[self.inode].length_dirty = false;
+        }
+        Err(io_error())
     }
 }
