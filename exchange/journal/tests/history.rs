@@ -1,7 +1,6 @@
 //! History against a projection that is too simple to be wrong.
 
-#[path = "history_support/mod.rs"]
-mod support;
+mod history_support;
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use optivex_engine::types::UserId;
 use optivex_journal::history::{self, History, HistoryOptions, HistoryWriter};
 use optivex_journal::{EventSink, Events};
 use proptest::prelude::*;
-use support::{Naive, Random, Stream};
+use history_support::{Naive, Random, Stream};
 use tempfile::TempDir;
 
 fn open(directory: &TempDir) -> (HistoryWriter, History) {
