@@ -11,4 +11,5 @@ pub mod feed;
 pub mod sequencer;
 pub mod serve;
 pub mod service;
+pub mod telemetry;
 pub mod wire;

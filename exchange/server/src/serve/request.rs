@@ -1,7 +1,6 @@
 //! One request: which rpc it is for, whether that can be served now, until when, and what came of it.
 
 use std::fmt::Display;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
