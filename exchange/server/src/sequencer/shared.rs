@@ -276,6 +276,7 @@ impl Shared {
         let works = {
             let mut queue = self.queue();
             queue.failed = true;
+            queue.closed = true;
             std::mem::take(&mut queue.works)
         };
         self.work.notify_all();
