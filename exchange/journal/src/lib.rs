@@ -8,8 +8,11 @@ mod error;
 pub mod history;
 pub mod log;
 pub mod record;
+pub mod recover;
+pub mod replay;
 pub mod snapshots;
 pub mod storage;
+mod whole_file;
 
 use std::sync::Arc;
 
