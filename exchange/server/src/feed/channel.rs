@@ -240,6 +240,11 @@ impl State {
         self.event_seq = event.event_seq;
     }
 
+    /// Whether a reader that holds `book_seq` was sent everything that the view shows.
+    pub(super) fn is_held_by(&self, book_seq: u64) -> bool {
+        book_seq >= self.sent_book_seq
+    }
+
     /// Where a reader of every change goes on that holds `book_seq`; `None` if that is not kept, or
     /// lies in the future.
     pub(super) fn position_after(&self, book_seq: u64) -> Option<u64> {

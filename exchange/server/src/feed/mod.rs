@@ -16,6 +16,7 @@ pub(crate) mod request;
 mod ring;
 mod subscriber;
 mod tail;
+pub mod tape;
 #[cfg(test)]
 mod tests;
 
@@ -193,13 +194,13 @@ impl Feed {
         self.run(|hub| hub.last_trade_id()).await
     }
 
-    /// The instruments of symbols, or `UNKNOWN_INSTRUMENT`.
-    pub async fn instrument_ids(&self, symbols: Vec<Symbol>) -> Result<Vec<InstrumentId>, Error> {
+    /// The instruments of symbols, or `UNKNOWN_INSTRUMENT`; and the last event that was published.
+    pub async fn instrument_ids(&self, symbols: Vec<Symbol>) -> Result<(Vec<InstrumentId>, u64), Error> {
         self.run(move |hub| {
             let ids = symbols
                 .iter()
                 .map(|symbol| hub.instrument(symbol).ok_or_else(|| unknown_instrument(symbol)));
-            ids.collect()
+            Ok((ids.collect::<Result<_, _>>()?, hub.event_seq()))
         })
         .await?
     }

@@ -12,7 +12,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, View};
+use super::channel::{Channel, Item, Kind, Link, State, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
@@ -322,6 +322,12 @@ impl Subscription {
         let book = &mut self.books[index];
         let state = book.channel.lock();
         let Some(items) = state.ring.after(cursor) else {
+            if state.is_held_by(book.book_seq) {
+                // Only marks were evicted.
+                book.cursor = Some(state.ring.head());
+                book.checksum = state.checksum();
+                return Ok(());
+            }
             let error = Error::new(
                 ErrorReason::TooSlow,
                 format!(
@@ -468,6 +474,12 @@ impl Subscription {
                 }
             }
             Some(Merge::new())
+        } else if state.is_held_by(book.book_seq) {
+            // Only marks were evicted.
+            book.cursor = Some(state.ring.head());
+            book.checksum = state.checksum();
+            book.link.needs_from.store(state.ring.head(), Ordering::Relaxed);
+            return;
         } else {
             // Behind the ring the marks are gone: read on to the end, whose checksum can be taken.
             let merge = state.tail.as_ref().and_then(|tail| tail.since(cursor));
