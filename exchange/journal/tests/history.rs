@@ -4,12 +4,12 @@ mod history_support;
 
 use std::sync::Arc;
 
+use history_support::{Naive, Random, Stream};
 use optivex_engine::Event;
 use optivex_engine::types::UserId;
 use optivex_journal::history::{self, History, HistoryOptions, HistoryWriter};
 use optivex_journal::{EventSink, Events};
 use proptest::prelude::*;
-use history_support::{Naive, Random, Stream};
 use tempfile::TempDir;
 
 fn open(directory: &TempDir) -> (HistoryWriter, History) {

@@ -2,6 +2,8 @@
 //! is too simple to be wrong.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod commands;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
