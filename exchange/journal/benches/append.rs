@@ -195,7 +195,7 @@ fn contestant(index: usize, directory: &Path, total_bytes: usize) -> Result<Box<
         }
         2 => {
             let mut opened = Embedded::open(directory, &Options::default(), Vec::new)?;
-            // The spare segment is made before the first command is taken.
+            // As the exchange does before it takes commands.
             while !opened.journal.has_room() {
                 std::thread::yield_now();
             }
@@ -267,7 +267,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() -> Result<()> {
     // Without it this is a test run, which only shows that everything still works.
     let measuring = std::env::args().any(|argument| argument == "--bench");
-    let (rounds, commits) = if measuring { (9, 400) } else { (1, 10) };
+    let (rounds, commits) = if measuring { (9, 1200) } else { (1, 10) };
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("append");
     println!("{rounds} rounds of {commits} commits; records of {RECORD_BYTES} bytes; times in microseconds per commit");
     for batch_bytes in [4 << 10, 64 << 10] {

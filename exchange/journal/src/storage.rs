@@ -24,8 +24,8 @@ pub trait StorageFile: Send {
     /// Cuts the file, or makes it longer with zeros that need no room yet.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
-    /// Makes the file at least this long with room on the disk for all of it, so that writing up to
-    /// there cannot fail for want of room. What the file holds stays; new bytes are zero.
+    /// Makes the file at least this long, with room on the disk for all of it where the file system can
+    /// promise that. What the file holds stays; new bytes are zero.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
     /// Returns when content and length are durable. After an error what was written since the last
@@ -193,23 +193,17 @@ impl StorageFile for File {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        let present = self.metadata()?.len();
         match fallocate(self, FallocateFlags::empty(), 0, length) {
-            Ok(()) => {}
-            // Not every file system can; writing the zeros below takes the room as well.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-            Err(error) => return Err(error.into()),
+            Ok(()) => Ok(()),
+            // Not every file system can: the caller finds out when it writes.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                if self.metadata()?.len() < length {
+                    self.set_len(length)?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
-        // Written zeros, not merely reserved room: syncing an overwrite changes no metadata, which is
-        // what makes a commit faster than an append (the README has the numbers).
-        let zeros = [0; 1 << 16];
-        let mut offset = present;
-        while offset < length {
-            let count = zeros.len().min((length - offset) as usize);
-            FileExt::write_all_at(self, &zeros[..count], offset)?;
-            offset += count as u64;
-        }
-        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -9,7 +9,7 @@ use crate::log::directory::{Directory, Genesis};
 use crate::log::format::{FRAME_BYTES, HEADER_BYTES, SegmentHeader, append_record};
 use crate::log::reader::Reader;
 use crate::log::segment::Walk;
-use crate::log::spare::{Readiness, Spare};
+use crate::log::spare::{Pace, Readiness, Spare, fill};
 use crate::log::{OpenReport, Opened, Options, Retention, Tail};
 use crate::storage::{Disk, Storage, StorageFile, StorageLock};
 use crate::{Batch, Journal, JournalError, SnapshotStore};
@@ -453,11 +453,20 @@ fn reopen(storage: &dyn Storage, walk: &Walk, cut: Option<&Tail>) -> Result<Acti
         capacity: walk.header.capacity,
         failed: false,
     };
-    if let Err(error) = active.file.allocate(active.capacity).and_then(|()| active.file.sync()) {
+    if let Err(error) = fill_up(&*active.file, active.end, active.capacity) {
         tracing::warn!(path = %path.display(), %error, "no room for the rest of the segment: it is ended");
         active.failed = true;
     }
     Ok(active)
+}
+
+/// Has zeros up to the capacity again, if the file is shorter.
+fn fill_up(file: &dyn StorageFile, end: u64, capacity: u64) -> std::io::Result<()> {
+    if file.length()? >= capacity {
+        Ok(())
+    } else {
+        fill(file, end, capacity, Pace::AtOnce)
+    }
 }
 
 fn rewrite(file: &dyn StorageFile, start: u64, end: u64) -> std::io::Result<()> {
