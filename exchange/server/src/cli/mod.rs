@@ -1,5 +1,6 @@
 //! The command line.
 
+mod journal;
 mod password;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
 
+pub use journal::{journal, show_book};
 pub use password::hash_password;
 
 /// A simulated financial exchange.
@@ -47,7 +49,7 @@ pub enum Command {
 pub enum JournalCommand {
     /// Check every record, and the state that they lead to
     Verify {
-        /// Data directory; must not be in use
+        /// Data directory; an exchange may be running on it
         dir: PathBuf,
     },
     /// Write what happened as CSV or JSON lines
@@ -58,12 +60,12 @@ pub enum JournalCommand {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("what").required(true))]
 pub struct ExportArgs {
-    /// Data directory; must not be in use
+    /// Data directory; an exchange may be running on it
     pub dir: PathBuf,
     /// Every trade
     #[arg(long, group = "what")]
     pub trades: bool,
-    /// Every execution report: what happened to every order
+    /// Every order: as it ended, or as it is open
     #[arg(long, group = "what")]
     pub orders: bool,
     /// Every event: the commands as they were journaled
@@ -89,7 +91,7 @@ pub enum ExportFormat {
 /// Which book, and when.
 #[derive(Args, Debug)]
 pub struct BookArgs {
-    /// Data directory; must not be in use
+    /// Data directory; an exchange may be running on it
     pub dir: PathBuf,
     /// Instrument
     pub symbol: String,
