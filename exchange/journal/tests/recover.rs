@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use history_support::commands::{Commands, Exchange, options};
-use history_support::{Naive, Random};
+use history_support::{Naive, Random, copy_directory};
 use optivex_engine::{Engine, Event, Limits};
 use optivex_journal::recover::{HISTORY_DIRECTORY, RecoverError, recover};
 use optivex_journal::replay::{Replay, ReplayError};
@@ -29,20 +29,6 @@ fn check_history(exchange: &Exchange, events: &[Event]) {
     let through = exchange.recovered.history.sync().expect("durable");
     assert_eq!(through, naive.watermark);
     naive.assert_same(&exchange.recovered.history, &mut Random(9));
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("made");
-    for entry in fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy_directory(&entry.path(), &to);
-        } else if let Err(error) = fs::copy(entry.path(), &to) {
-            // Files come and go while an exchange writes.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-        }
-    }
 }
 
 fn snapshot_files(directory: &Path) -> Vec<PathBuf> {
