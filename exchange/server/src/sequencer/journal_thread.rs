@@ -86,7 +86,9 @@ impl JournalThread {
 
     /// Drops from the journal what a new snapshot has made needless.
     fn retain(&mut self) {
-        let Some(history_durable_through) = self.shared.take_retain() else { return };
+        let Some(history_durable_through) = self.shared.take_retain() else {
+            return;
+        };
         match self.journal.retain(history_durable_through) {
             Ok(0) => {}
             Ok(events) => tracing::info!(events, "dropped old events from the journal"),
