@@ -1,1 +1,3 @@
 //! The services of the contract, one file each.
+
+pub mod auth;
