@@ -6,5 +6,6 @@
 pub mod auth;
 pub mod error;
 pub mod feed;
+pub mod replay;
 pub mod sequencer;
 pub mod service;
