@@ -127,8 +127,8 @@ mod tests {
                 "--users f --user x --password 1",
                 "an argument cannot be used with one or more of the other specified arguments",
             ),
-            ("--speed 0", "a value for an argument was invalid"),
-            ("--speed fast", "a value for an argument was invalid"),
+            ("--speed 0", "invalid value for one of the arguments"),
+            ("--speed fast", "invalid value for one of the arguments"),
             ("--speed 2.5 --symbol AAPL", "alice bob admin"),
         ];
         for (args, expected) in cases {
