@@ -1,0 +1,8 @@
+//! Trading, administration and risk limits through a socket, with the journal in memory and history
+//! on disk.
+
+#[path = "../sequencer/journal.rs"]
+#[allow(dead_code)] // The other test uses the rest.
+mod journal;
+mod orders;
+mod venue;
