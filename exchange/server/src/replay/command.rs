@@ -1,11 +1,12 @@
 //! The command line of `optivex replay`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{Login, Options, Progress, Summary};
+use super::{Login, Options, Progress};
 
 /// What can be replayed.
 #[derive(Debug, Subcommand)]
@@ -54,14 +55,21 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 impl ReplayCommand {
-    /// Carries it out and prints what came of it.
-    pub async fn run(self) -> Result<Summary, super::Error> {
+    /// Carries it out and prints what came of it; fails if anything is not as recorded.
+    pub fn execute(self) -> anyhow::Result<()> {
         let Self::Lobster(args) = self;
         let options = args.into_options()?;
         let mut progress = Progress::on_stderr(std::io::stderr().is_terminal());
-        let summary = super::run(&options, &mut progress).await?;
-        println!("{summary}");
-        Ok(summary)
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let summary = runtime.block_on(super::run(&options, &mut progress))?;
+        writeln!(std::io::stdout(), "{summary}").context("cannot write to standard output")?;
+        if !summary.is_same() {
+            bail!("{} differences from the recording", summary.differences);
+        }
+        Ok(())
     }
 }
 

@@ -44,17 +44,18 @@ class User:
 
 
 def refused(call, code, reason):
-    """The ErrorInfo of a call that must be refused, and the rest of its details."""
+    """The ErrorInfo of a call that must be refused, and its RetryInfo (empty if there is none)."""
     try:
         answer = call()
     except grpc.RpcError as error:
         status = rpc_status.from_call(error)
         assert error.code() == code, (error.code(), error.details())
-        info = error_details_pb2.ErrorInfo()
-        assert status.details[0].Unpack(info), status
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        for detail in status.details:
+            assert detail.Unpack(info) or detail.Unpack(retry), status
         assert (info.domain, info.reason) == ("optivex", reason), info
         assert dict(error.trailing_metadata())["optivex-reason"] == reason
-        return info, status.details[1:]
+        return info, retry
     raise AssertionError(f"{answer} instead of {reason}")
 
 
@@ -226,11 +227,10 @@ def main(address):
         admin.limits.SetUserRiskLimits,
         risk_limits_pb2.SetUserRiskLimitsRequest(username="bob", limits=rate),
     )
-    info, more = refused(lambda: bob.insert(buy, 900_000, 1), grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT")
+    info, retry = refused(lambda: bob.insert(buy, 900_000, 1), grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMIT")
     assert info.metadata["limit_name"] == "message_rate_rolling_limit", info
     assert (info.metadata["limit"], info.metadata["attempted"]) == ("0", "1"), info
-    retry = error_details_pb2.RetryInfo()
-    assert more[0].Unpack(retry) and retry.retry_delay.seconds == 60, more
+    assert retry.retry_delay.seconds == 60, retry
 
     # Many commands on one stream, answered in the order sent.
     def commands():
