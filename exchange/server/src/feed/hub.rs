@@ -369,6 +369,17 @@ impl Hub {
     }
 }
 
+/// Readers are told when there is no writer any more, whatever ended it.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.progress.ended.store(true, Ordering::Release);
+        for follower in self.followers.values() {
+            follower.subscriber.wake();
+        }
+        self.news.wake();
+    }
+}
+
 impl Book {
     fn set_phase(&mut self, phase: TradingPhase) {
         self.instrument.phase = phase;

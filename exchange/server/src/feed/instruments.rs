@@ -43,6 +43,11 @@ impl News {
         self.head.send_replace(ring.head());
     }
 
+    /// Has readers look whether they have to end.
+    pub(super) fn wake(&self) {
+        self.head.send_modify(|_| {});
+    }
+
     pub(super) fn head(&self) -> u64 {
         self.ring().head()
     }
@@ -108,12 +113,15 @@ impl InstrumentsSubscription {
             if let Some(instrument) = self.read()? {
                 return Ok(Event::Instrument((*instrument).clone()));
             }
+            if self.progress.ended.load(Ordering::Acquire) {
+                return Err(Error::not_ready("market data has ended"));
+            }
             if silent {
                 return Ok(Event::HeartbeatEventSeq(applied));
             }
             match timeout(SILENCE, self.head.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Error::not_ready("stopping")),
+                Ok(Err(_)) => return Err(Error::not_ready("market data has ended")),
                 Err(_) => silent = true,
             }
         }

@@ -3,7 +3,7 @@
 //! channels, within their bounds.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -12,7 +12,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, State, View};
+use super::channel::{Channel, Item, Kind, Link, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
@@ -28,6 +28,8 @@ pub(super) struct Progress {
     pub(super) applied: AtomicU64,
     /// Last heartbeat interval that is over: everything of it is in the channels, marked and announced.
     pub(super) epoch: AtomicU64,
+    /// Whether there is no writer any more.
+    pub(super) ended: AtomicBool,
     beat: Mutex<Beat>,
 }
 
@@ -161,6 +163,8 @@ pub struct Subscription {
     due: Option<Beat>,
     /// Interval of the last heartbeat.
     beat_epoch: u64,
+    /// Why nothing is sent any more.
+    end: Option<Error>,
     meters: Meters,
     /// Counted against the bounds on subscriptions until it ends.
     _place: Place,
@@ -214,6 +218,7 @@ impl Subscription {
             batch_book: 0,
             due: None,
             beat_epoch,
+            end: None,
             meters: Meters {
                 messages: metrics::counter!("optivex_feed_messages_total", "delivery" => delivery),
                 gaps: metrics::counter!("optivex_feed_gaps_total"),
@@ -224,19 +229,22 @@ impl Subscription {
     }
 
     /// The next message, if there is one; else `waker` is called when there may be one.
-    pub fn poll_next(&mut self, waker: &Waker) -> Next {
-        match self.next() {
+    pub fn poll_read(&mut self, waker: &Waker) -> Next {
+        match self.read() {
             Next::Idle => {}
             next => return next,
         }
         self.subscriber.mail().waker = Some(waker.clone());
         // What came before the waker was there woke nobody.
-        self.next()
+        self.read()
     }
 
     /// The next message, if there is one.
-    pub fn next(&mut self) -> Next {
+    pub fn read(&mut self) -> Next {
         loop {
+            if let Some(error) = &self.end {
+                return Next::Ended(error.clone());
+            }
             if let Some(frame) = self.out.pop_front() {
                 self.meters.messages.increment(1);
                 return Next::Frame(frame);
@@ -254,12 +262,17 @@ impl Subscription {
                 self.books[index].queued = false;
                 if let Err(error) = self.pull(index) {
                     self.meters.too_slow.increment(1);
-                    return Next::Ended(error);
+                    self.end = Some(error);
                 }
                 continue;
             }
-            let Some(beat) = self.due.take() else { return Next::Idle };
-            self.heartbeat(beat);
+            match self.due.take() {
+                Some(beat) => self.heartbeat(beat),
+                None if self.feed.progress().ended.load(Ordering::Acquire) => {
+                    return Next::Ended(Error::not_ready("market data has ended"));
+                }
+                None => return Next::Idle,
+            }
         }
     }
 

@@ -123,7 +123,10 @@ impl Listener {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 too_many.increment(1);
                 if std::mem::take(&mut telling) {
-                    tracing::warn!(max = self.limits.connections_max, "too many connections: new ones are closed");
+                    tracing::warn!(
+                        max = self.limits.connections_max,
+                        "too many connections: new ones are closed"
+                    );
                 }
                 continue;
             };

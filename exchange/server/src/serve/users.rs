@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrayvec::ArrayString;
+use optivex_engine::Command;
 use optivex_engine::command::CreateInstrument;
 use optivex_engine::types::{Symbol, TradingPhase, Username};
-use optivex_engine::Command;
 use optivex_proto::v1::{ErrorReason, Role};
 
 use super::tls::Certificates;

@@ -89,7 +89,11 @@ fn answer(request: &Request<Incoming>, metrics: &PrometheusHandle) -> Response<S
             metrics.render(),
         ),
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "metrics are at /metrics\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "metrics are at /metrics\n".to_owned(),
+        ),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

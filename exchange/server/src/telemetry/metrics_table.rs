@@ -15,7 +15,15 @@ const COUNTS: &[f64] = &[
 ];
 /// Upper ends of the buckets of sizes, in bytes.
 const BYTES: &[f64] = &[
-    256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
 ];
 
 enum Kind {
@@ -27,14 +35,39 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric; README.md has the same table for people.
 const METRICS: &[(&str, Kind, Unit, &str)] = &[
-    ("optivex_rpcs_total", Counter, Unit::Count, "Requests by method and status code"),
-    ("optivex_rpc_seconds", Histogram, Unit::Seconds, "From receipt of a unary request to its answer, by method"),
+    (
+        "optivex_rpcs_total",
+        Counter,
+        Unit::Count,
+        "Requests by method and status code",
+    ),
+    (
+        "optivex_rpc_seconds",
+        Histogram,
+        Unit::Seconds,
+        "From receipt of a unary request to its answer, by method",
+    ),
     ("optivex_streams", Gauge, Unit::Count, "Open streams by method"),
     ("optivex_connections", Gauge, Unit::Count, "Open connections"),
-    ("optivex_connections_refused_total", Counter, Unit::Count, "Connections that were closed at once, by reason"),
+    (
+        "optivex_connections_refused_total",
+        Counter,
+        Unit::Count,
+        "Connections that were closed at once, by reason",
+    ),
     ("optivex_sessions", Gauge, Unit::Count, "Sessions"),
-    ("optivex_logins_total", Counter, Unit::Count, "Attempts to log in by outcome"),
-    ("optivex_ready", Gauge, Unit::Count, "1 while the exchange takes commands"),
+    (
+        "optivex_logins_total",
+        Counter,
+        Unit::Count,
+        "Attempts to log in by outcome",
+    ),
+    (
+        "optivex_ready",
+        Gauge,
+        Unit::Count,
+        "1 while the exchange takes commands",
+    ),
 ];
 
 /// Starts to count. Before anything that counts is made: a handle made earlier counts nothing.

@@ -16,7 +16,8 @@ pub use metrics_table::install as install_metrics;
 
 /// Logs to standard error.
 pub fn init_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("log: {filter:?} is no filter such as info or info,optivex_server=debug"))?;
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("log: {filter:?} is no filter such as info or info,optivex_server=debug"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
