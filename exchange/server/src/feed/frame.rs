@@ -28,6 +28,12 @@ impl Frame {
         self.0.is_empty()
     }
 
+    /// Whether both were encoded at once.
+    #[cfg(test)]
+    pub(super) fn shares_bytes_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
+    }
+
     /// The message, for tests.
     #[cfg(test)]
     pub(super) fn decode(&self) -> Event {

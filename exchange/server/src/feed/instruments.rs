@@ -15,7 +15,7 @@ use super::subscriber::Progress;
 use crate::error::Error;
 
 /// New instruments and phase changes that are kept for readers that are behind.
-const NEWS_MAX: usize = 16_384;
+pub(super) const NEWS_MAX: usize = 16_384;
 /// After so long without a message comes a heartbeat (contract: `heartbeat_event_seq`).
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -67,6 +67,7 @@ pub struct InstrumentsSubscription {
     /// Event that `listed` shows, until it was told.
     complete: Option<u64>,
     cursor: u64,
+    messages: metrics::Counter,
     _place: Place,
 }
 
@@ -87,6 +88,7 @@ impl InstrumentsSubscription {
             listed: listed.into_iter(),
             complete: Some(event_seq),
             cursor,
+            messages: metrics::counter!("optivex_feed_messages_total", "stream" => "instruments"),
             _place: place,
         }
     }
@@ -95,6 +97,7 @@ impl InstrumentsSubscription {
     /// it is done.
     pub async fn next(&mut self) -> Result<v1::SubscribeInstrumentsResponse, Error> {
         let event = self.next_event().await?;
+        self.messages.increment(1);
         Ok(v1::SubscribeInstrumentsResponse { event: Some(event) })
     }
 

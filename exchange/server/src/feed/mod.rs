@@ -118,6 +118,9 @@ pub struct FeedSink(Feed);
 
 impl EventSink for FeedSink {
     fn publish(&mut self, events: &Events) {
+        if let Some(last) = events.last() {
+            self.0.progress().published.store(last.event_seq, Ordering::Relaxed);
+        }
         // Nobody listens any more after the end of the thread, which the services tell as NOT_READY.
         let _ = self.0.0.turns.send(Turn::Events(Arc::clone(events)));
     }

@@ -18,8 +18,10 @@ use super::limits::Place;
 use super::tail::Merge;
 use crate::error::Error;
 
-/// Items that a lossless reader takes from a channel at a time.
+/// Items that a lossless reader takes from a channel at a time, and about how many bytes: these it
+/// keeps for itself until it has sent them.
 const ITEMS_AT_A_TIME: usize = 64;
+const BYTES_AT_A_TIME: usize = 64 << 10;
 
 /// How far the writer is; read by all subscriptions.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub(super) struct Progress {
     pub(super) applied: AtomicU64,
     /// Last heartbeat interval that is over: everything of it is in the channels, marked and announced.
     pub(super) epoch: AtomicU64,
+    /// Last event that was published to the writer.
+    pub(super) published: AtomicU64,
     /// Whether there is no writer any more.
     pub(super) ended: AtomicBool,
     beat: Mutex<Beat>,
@@ -204,7 +208,6 @@ impl Subscription {
         subscribed: v1::Subscribed,
         place: Place,
     ) -> Self {
-        let delivery = if conflated { "conflated" } else { "lossless" };
         Self {
             feed,
             subscriber,
@@ -220,7 +223,7 @@ impl Subscription {
             beat_epoch,
             end: None,
             meters: Meters {
-                messages: metrics::counter!("optivex_feed_messages_total", "delivery" => delivery),
+                messages: metrics::counter!("optivex_feed_messages_total", "stream" => "order_books"),
                 gaps: metrics::counter!("optivex_feed_gaps_total"),
                 too_slow: metrics::counter!("optivex_feed_too_slow_total", "stream" => "order_books"),
             },
@@ -352,12 +355,14 @@ impl Subscription {
                 .with("symbol", book.channel.symbol)
                 .with("book_seq", book.book_seq));
         };
-        let mut left = None;
+        let (mut left, mut bytes) = (None, 0);
         for item in items {
-            if item.epoch > epoch_max || self.batch.len() == ITEMS_AT_A_TIME {
+            let enough = self.batch.len() == ITEMS_AT_A_TIME || bytes >= BYTES_AT_A_TIME;
+            if item.epoch > epoch_max || enough {
                 left = Some(item.epoch);
                 break;
             }
+            bytes += item.bytes();
             self.batch.push_back(item.clone());
         }
         drop(state);

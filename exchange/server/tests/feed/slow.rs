@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use optivex_engine::types::{Level, Side};
 use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, BookView, Delivery};
@@ -76,12 +77,10 @@ impl Book {
 }
 
 /// Changes the book so often that what no reader takes fills every buffer on the way, and the ring.
-/// Each event has many levels, so that few events do it.
-async fn flood(venue: &Venue, symbol: &str) {
-    for _ in 0..60 {
-        for price in 1..=60 {
-            venue.insert("alice", symbol, Side::Buy, price * 100, 1).await;
-        }
+async fn flood(venue: &Venue, symbol: &str, rounds: usize) {
+    for _ in 0..rounds {
+        let inserts = (1..=60).map(|price| venue.insert("alice", symbol, Side::Buy, price * 100, 1));
+        join_all(inserts).await;
         // One trade with each level, in one event.
         venue.insert("bob", symbol, Side::Sell, 100, 60).await;
     }
@@ -109,7 +108,7 @@ async fn a_stalled_reader_loses_and_nobody_else_does() {
         book.read_to(&mut awake, 60 * 61).await;
         book
     });
-    flood(&venue, "ABC").await;
+    flood(&venue, "ABC", 60).await;
     let awake = reading.await.expect("no panic");
     assert_eq!(awake.gaps, 0);
     assert_eq!(awake.trades, (1..=3_600).collect::<Vec<_>>());
@@ -131,6 +130,15 @@ async fn a_stalled_reader_loses_and_nobody_else_does() {
     assert_eq!((book.gaps, book.checksum()), (0, newest.checksum));
     assert_eq!(book.trades, (1..=3_600).collect::<Vec<_>>());
     assert!(book.updates < 60 * 61, "nothing was merged");
+
+    // More than it keeps: a gap, a snapshot, and on it goes.
+    flood(&venue, "ABC", 400).await;
+    let newest = carol.book("ABC", 0).await;
+    book.read_to(&mut dozing, newest.book_seq).await;
+    assert_eq!((book.gaps, book.checksum()), (1, newest.checksum));
+    bob.buy("ABC", 200, 1).await;
+    book.read_to(&mut dozing, newest.book_seq + 1).await;
+    assert_eq!(book.checksum(), carol.book("ABC", 0).await.checksum);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
