@@ -48,13 +48,18 @@ fn records(place: &Place) -> (PathBuf, Vec<Record>) {
     (path, records)
 }
 
-/// An exchange that took orders and was killed.
-async fn killed(place: &Place, orders: u64) -> Ledger {
+/// Commits of a killed exchange, at least.
+const COMMITS: u64 = 10;
+
+/// An exchange that took orders, in many commits, and was killed.
+async fn killed(place: &Place) -> Ledger {
     let exchange = place.start([]);
     list_abc(&exchange).await;
     let mut ledger = Ledger::default();
     let mut trader = Trader::login(&exchange).await;
-    assert_eq!(ledger.insert(&mut trader, orders).await, orders);
+    for _ in 0..COMMITS {
+        assert_eq!(ledger.insert(&mut trader, 10).await, 10);
+    }
     exchange.signal(Signal::KILL);
     exchange.ended();
     ledger
@@ -63,9 +68,10 @@ async fn killed(place: &Place, orders: u64) -> Ledger {
 #[tokio::test]
 async fn a_damaged_record_stops_the_start_with_its_position() {
     let place = Place::new();
-    let mut ledger = killed(&place, 100).await;
+    let mut ledger = killed(&place).await;
     let (path, records) = records(&place);
     let file = File::options().read(true).write(true).open(&path).expect("a segment");
+    // Of a commit that others follow.
     let damaged = records[records.len() / 2];
     // Each part of a record: checksum, length, number, payload.
     for at in [0, 4, 8, 16, FRAME_BYTES, damaged.bytes - 1] {
@@ -101,7 +107,7 @@ async fn a_damaged_record_stops_the_start_with_its_position() {
 #[tokio::test]
 async fn a_torn_tail_is_cut_and_told() {
     let place = Place::new();
-    let mut ledger = killed(&place, 100).await;
+    let mut ledger = killed(&place).await;
     let (path, records) = records(&place);
     let last = records[records.len() - 1];
     let file = File::options().read(true).write(true).open(&path).expect("a segment");
