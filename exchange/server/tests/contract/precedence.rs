@@ -201,10 +201,13 @@ async fn token_role_form(venue: &Venue) {
     }
 }
 
+/// What is told, and limits that any order then breaks.
+type Breaks<L> = (&'static str, fn(&mut L));
+
 /// The book before limits, and limits in their order: the user's, then the instrument's.
 async fn limits(admin: &Client, alice: &Client) {
     // Nothing of alice is open and nothing counts yet: each of these limits refuses any order of 1 lot.
-    let of_user: [(&str, fn(&mut v1::UserRiskLimits)); 3] = [
+    let of_user: [Breaks<v1::UserRiskLimits>; 3] = [
         ("RATE_LIMIT message_rate_rolling_limit", |l| {
             l.message_rate_rolling_limit = window(0, 60)
         }),
@@ -215,7 +218,7 @@ async fn limits(admin: &Client, alice: &Client) {
             l.max_outstanding_amount_e4 = Some(0)
         }),
     ];
-    let of_instrument: [(&str, fn(&mut v1::InstrumentRiskLimits)); 6] = [
+    let of_instrument: [Breaks<v1::InstrumentRiskLimits>; 6] = [
         ("RATE_LIMIT order_quantity_rolling_limit", |l| {
             l.order_quantity_rolling_limit = window(0, 60)
         }),
@@ -244,11 +247,8 @@ async fn limits(admin: &Client, alice: &Client) {
             Some(index) => of_instrument[index].1(&mut in_abc),
             None => of_user[index].1(&mut user),
         }
-        assert_eq!(user_limits("alice", user.clone()).said(admin).await, "ok");
-        assert_eq!(
-            instrument_limits("alice", "ABC", in_abc.clone()).said(admin).await,
-            "ok"
-        );
+        assert_eq!(user_limits("alice", user).said(admin).await, "ok");
+        assert_eq!(instrument_limits("alice", "ABC", in_abc).said(admin).await, "ok");
         pair(
             alice,
             "post-only, limit",

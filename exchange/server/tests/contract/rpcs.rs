@@ -480,7 +480,7 @@ async fn limits(admin: &mut Client, alice: &mut Client) {
     };
     let request = v1::SetUserRiskLimitsRequest {
         username: "alice".to_owned(),
-        limits: Some(limits.clone()),
+        limits: Some(limits),
     };
     let set = admin
         .limits
@@ -495,7 +495,7 @@ async fn limits(admin: &mut Client, alice: &mut Client) {
     let request = v1::SetInstrumentRiskLimitsRequest {
         username: "alice".to_owned(),
         symbol: "ABC".to_owned(),
-        limits: Some(in_abc.clone()),
+        limits: Some(in_abc),
     };
     let set_in_abc = admin
         .limits
@@ -513,7 +513,7 @@ async fn limits(admin: &mut Client, alice: &mut Client) {
             .await
             .expect("may read")
             .into_inner();
-        assert_eq!(got.limits, Some(limits.clone()));
+        assert_eq!(got.limits, Some(limits));
         let request = v1::GetInstrumentRiskLimitsRequest {
             username: username.to_owned(),
         };
@@ -523,7 +523,7 @@ async fn limits(admin: &mut Client, alice: &mut Client) {
             .await
             .expect("may read")
             .into_inner();
-        assert_eq!(got.limits_by_symbol, [("ABC".to_owned(), in_abc.clone())].into());
+        assert_eq!(got.limits_by_symbol, [("ABC".to_owned(), in_abc)].into());
     }
     alice.insert(buy("ABC", 9_000, 7)).await;
     let request = v1::GetRiskUsageRequest::default();

@@ -65,7 +65,7 @@ async fn killed(place: &Place) -> Ledger {
     ledger
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_damaged_record_stops_the_start_with_its_position() {
     let place = Place::new();
     let mut ledger = killed(&place).await;
@@ -104,7 +104,7 @@ async fn a_damaged_record_stops_the_start_with_its_position() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_torn_tail_is_cut_and_told() {
     let place = Place::new();
     let mut ledger = killed(&place).await;
@@ -136,7 +136,7 @@ async fn a_torn_tail_is_cut_and_told() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_second_process_is_refused_and_harms_nothing() {
     let place = Place::new();
     let exchange = place.start([]);

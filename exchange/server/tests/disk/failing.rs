@@ -104,12 +104,12 @@ async fn fails_and_recovers(directory: &str) {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_journal_cannot_be_written_for_a_while() {
     fails_and_recovers("data/journal").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_can_be_written_for_a_while() {
     fails_and_recovers("data").await;
 }

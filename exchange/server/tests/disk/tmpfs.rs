@@ -21,8 +21,11 @@ pub(crate) fn with_own_mounts(test: impl AsyncFnOnce() + Send + 'static) {
             .unwrap_or_else(|error| panic!("{error}: {NEEDS_ROOT}"));
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).unwrap_or_else(|error| panic!("{error}: {NEEDS_ROOT}"));
-        // Of one thread: all others are in the old namespace.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Made by this thread: its threads see the same mounts.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(test());
     };
     let name = thread::current().name().unwrap_or("test").to_owned();
