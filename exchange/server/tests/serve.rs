@@ -1,4 +1,6 @@
 //! `optivex serve` as operators and clients meet it: the real binary, real sockets, real signals.
+//!
+//! Runtimes have a worker of their own, so that clients answer while a test waits for the process.
 
 #[allow(unreachable_pub)] // A module of tests.
 mod process;
@@ -76,7 +78,7 @@ async fn end<T>(stream: &mut Streaming<T>) -> Status {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn health_reflection_and_unknown_rpcs() {
     let place = Place::new();
     let exchange = place.start([]);
@@ -148,7 +150,7 @@ async fn reflect_v1alpha(channel: &Channel) -> Vec<String> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     let place = Place::new();
     let exchange = place.start(["--shutdown-grace", "1s"]);
@@ -192,7 +194,7 @@ async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     again.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_second_signal_ends_at_once() {
     let place = Place::new();
     let mut exchange = place.start(["--shutdown-grace", "1h"]);
@@ -207,7 +209,7 @@ async fn a_second_signal_ends_at_once() {
     assert_eq!(status.code(), Some(1), "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn silent_connections_are_closed() {
     let place = Place::new();
     let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "100ms"]);
@@ -231,7 +233,7 @@ async fn silent_connections_are_closed() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sizes_are_bounded() {
     let place = Place::new();
     let exchange = place.start(["--max-message-size", "2KiB", "--max-header-list-size", "4KiB"]);
@@ -266,7 +268,7 @@ async fn sizes_are_bounded() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn streams_and_connections_are_bounded() {
     let place = Place::new();
     let exchange = place.start(["--max-concurrent-streams", "2", "--max-connections", "1"]);
@@ -288,7 +290,7 @@ async fn streams_and_connections_are_bounded() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn deadlines_end_streams_too() {
     let place = Place::new();
     let exchange = place.start([]);
@@ -306,7 +308,7 @@ async fn deadlines_end_streams_too() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sighup_reads_the_users_file_again() {
     let place = Place::new();
     let mut exchange = place.start([]);
@@ -475,7 +477,7 @@ fn flags_environment_file_in_this_order() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_demo() {
     let place = Place::new();
     for _ in 0..2 {
@@ -497,7 +499,7 @@ async fn the_demo() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_hashed_password_logs_in() {
     let place = Place::new();
     let mut child = place
@@ -520,7 +522,7 @@ async fn a_hashed_password_logs_in() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn metrics_are_served() {
     let place = Place::new();
     let mut exchange = place.start(["--metrics-listen", "127.0.0.1:0"]);
@@ -549,7 +551,7 @@ async fn metrics_are_served() {
     exchange.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // Clients answer while a test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_secret_is_logged() {
     let place = Place::new();
     place.write(

@@ -10,6 +10,9 @@ mod signals;
 mod tls;
 mod users;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use optivex_journal::recover::RecoveryReport;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::auth::{Auth, AuthSettings, SystemClock, UsersFile};
@@ -42,6 +46,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .map(|_| telemetry::install_metrics())
         .transpose()?;
     let users = users::read(&settings.users)?;
+    raise_open_files(settings.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -50,6 +55,29 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     // What still blocks must not hold up the end: everything that counts is durable.
     runtime.shutdown_background();
     result
+}
+
+/// Takes all the file descriptors that the system lets this process have: each connection is one.
+fn raise_open_files(connections_max: usize) {
+    // For the journal, history and what the runtime needs.
+    const OTHERS: u64 = 512;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    if let Some(open_files) = getrlimit(Resource::Nofile).current
+        && open_files < connections_max as u64 + OTHERS
+    {
+        tracing::warn!(
+            open_files,
+            connections_max,
+            "fewer files may be open than connections are allowed"
+        );
+    }
 }
 
 async fn serve(settings: &Settings, users: UsersFile, metrics: Option<PrometheusHandle>) -> anyhow::Result<()> {
