@@ -78,16 +78,22 @@ impl JournalThread {
                     self.look_for_room();
                 }
                 Taken::Nothing => self.look_for_room(),
-                Taken::Closed => return,
+                Taken::Closed => return self.retain(),
             }
-            if let Some(history_durable_through) = self.shared.take_retain() {
-                match self.journal.retain(history_durable_through) {
-                    Ok(0) => {}
-                    Ok(events) => tracing::info!(events, "dropped old events from the journal"),
-                    // Only disk space is at stake; the next snapshot is another chance.
-                    Err(error) => tracing::warn!(%error, "old events stay in the journal"),
-                }
-            }
+            self.retain();
+        }
+    }
+
+    /// Drops from the journal what a new snapshot has made needless.
+    fn retain(&mut self) {
+        let Some(history_durable_through) = self.shared.take_retain() else {
+            return;
+        };
+        match self.journal.retain(history_durable_through) {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "dropped old events from the journal"),
+            // Only disk space is at stake; the next snapshot is another chance.
+            Err(error) => tracing::warn!(%error, "old events stay in the journal"),
         }
     }
 

@@ -88,7 +88,7 @@ impl SequencerThread {
         if self.engine.event_seq() > self.last_snapshot_seq {
             self.snapshot();
         }
-        self.shared.close_queue();
+        // The snapshot thread, which ends without its sender, closes the queue to the journal thread.
     }
 
     /// The time of this turn, never before the last one's.

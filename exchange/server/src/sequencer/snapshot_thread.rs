@@ -72,5 +72,8 @@ impl SnapshotThread {
             }
             self.busy.store(false, Ordering::Release);
         }
+        // The sequencer has handed over its last work, and what the last snapshot makes needless is
+        // known: the journal thread may end.
+        self.shared.close_queue();
     }
 }
