@@ -29,7 +29,7 @@ fn wait(history: &History, event_seq: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
 
     /// Random events in random batches, with restarts in between that publish again what is there.
     #[test]
