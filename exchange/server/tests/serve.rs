@@ -547,6 +547,13 @@ async fn metrics_are_served() {
     ] {
         assert!(metrics.contains(expected), "{expected} in {metrics}");
     }
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        let row = format!("| `{name}` |");
+        assert!(include_str!("../README.md").contains(&row), "README.md lacks {name}");
+    }
     assert!(get("/").starts_with("HTTP/1.1 404"));
     exchange.stop();
 }
