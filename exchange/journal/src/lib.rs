@@ -6,10 +6,14 @@
 mod batch;
 mod error;
 pub mod history;
+pub mod inspect;
 pub mod log;
 pub mod record;
+pub mod recover;
+pub mod replay;
 pub mod snapshots;
 pub mod storage;
+mod whole_file;
 
 use std::sync::Arc;
 

@@ -87,6 +87,19 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
+    /// Whether what lies on the disk cannot be read, rather than the disk refusing.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(fjall::Error::Io(error)) => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+            ),
+            Self::Store(error) => !matches!(error, fjall::Error::Locked),
+            Self::Damaged { .. } | Self::UnknownVersion { .. } | Self::Inconsistent { .. } => true,
+            Self::Io(_) | Self::Unavailable => false,
+        }
+    }
+
     fn damaged(rows: &str) -> Self {
         Self::Damaged { rows: rows.to_owned() }
     }

@@ -348,3 +348,79 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use optivex_engine::event::{Outcome, Trade};
+    use optivex_engine::types::{InstrumentId, OrderId, TradeId, UserId};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::history;
+
+    fn events(numbers: std::ops::RangeInclusive<u64>) -> Events {
+        Arc::new(
+            numbers
+                .map(|event_seq| Event {
+                    event_seq,
+                    outcome: Outcome::UserResumed(UserId(0)),
+                    ..Event::default()
+                })
+                .collect(),
+        )
+    }
+
+    /// A store that stopped working is opened again, and nothing is lost or written twice.
+    #[test]
+    fn goes_on_after_a_failure() {
+        let directory = TempDir::new().expect("a directory");
+        let (mut writer, history) = history::open(directory.path(), &HistoryOptions::default()).expect("opens");
+        for round in 0..4 {
+            *history.shared.store.write().expect("no panic") = None;
+            assert!(matches!(
+                history.reports(UserId(0), 0, 1),
+                Err(HistoryError::Unavailable) | Ok(_)
+            ));
+            writer.publish(&events(round * 10 + 1..=round * 10 + 10));
+            assert_eq!(history.sync().expect("durable"), round * 10 + 10);
+            assert_eq!(history.stats().failures, round + 1);
+        }
+        writer.close().expect("closes");
+    }
+
+    /// Events that cannot be right stop history, not the exchange.
+    #[test]
+    fn nonsense_stops_history_only() {
+        let directory = TempDir::new().expect("a directory");
+        let options = HistoryOptions {
+            queued_max: 1,
+            ..HistoryOptions::default()
+        };
+        let (mut writer, history) = history::open(directory.path(), &options).expect("opens");
+        writer.publish(&events(1..=2));
+        let trade = Trade {
+            trade_id: TradeId(0),
+            instrument: InstrumentId(0),
+            price_e4: 1,
+            quantity: 1,
+            aggressor_side: None,
+            buy_order: OrderId(1),
+            buyer: UserId(0),
+            sell_order: OrderId(2),
+            seller: UserId(1),
+        };
+        let wrong = Event {
+            event_seq: 3,
+            trades: vec![trade],
+            ..Event::default()
+        };
+        writer.publish(&Arc::new(vec![wrong]));
+        for event_seq in 4..100 {
+            writer.publish(&events(event_seq..=event_seq));
+        }
+        history.sync().expect_err("stopped");
+        assert!(matches!(history.order(OrderId(1)), Err(HistoryError::Unavailable)));
+    }
+}

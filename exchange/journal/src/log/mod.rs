@@ -1,10 +1,78 @@
 //! The embedded journal: a log of segment files.
+//!
+//! # Layout
+//!
+//! ```text
+//! DATA_DIR/lock                              held by the one process that may write
+//! DATA_DIR/journal/genesis                   what the journal was made with, and its random id
+//! DATA_DIR/journal/00000000000000000001.log  a segment, named by the first event it may hold
+//! DATA_DIR/journal/spare.tmp                 the next segment, with its room on the disk
+//! DATA_DIR/snapshots/….snapshot              named by the last event that the state includes
+//! ```
+//!
+//! Records follow one another by `event_seq`, within segments and across them. A commit lies in one
+//! segment. Its records are written with one call behind the durable end, then synced; only then is the
+//! durable end moved. The bytes are laid out in `format.rs`.
+//!
+//! # Torn tail or damage
+//!
+//! A disk makes the sectors of a write durable in any order, so after a crash the last commit may be there
+//! in any part: later records may be whole where earlier ones are not. Cutting that is right, since nothing
+//! of it was acknowledged. A record that cannot be read among acknowledged ones is something else: cutting
+//! there would lose orders, so the start must fail. The two look alike where the reading stops. They are
+//! told apart by what lies behind:
+//!
+//! - Every record carries its index in its commit. A commit is written only when everything before it is
+//!   durable. So a whole record with event `s` and index `k` proves: when it was written, all events up
+//!   to `s - 1 - k` were durable.
+//! - Say event `e` cannot be read. If behind that place a whole record stands whose proof covers `e`,
+//!   then `e` was durable, perhaps acknowledged, and is now gone: damage. If no record proves it, then every
+//!   whole record there belongs to the commit of `e` itself, which was not finished, or not told to be.
+//! - A segment is made only when everything before its first event is durable. So its header proves the
+//!   same for all segments before it: a gap there is always damage. A snapshot is kept only of what is
+//!   durable, so it proves it too.
+//! - Preallocated zeros are no record, prove nothing, and look the same as sectors that never arrived;
+//!   no rule needs to tell them apart.
+//! - That a record "stands there" means that 32 bits of checksum match which start from a random id that
+//!   no client knows; a client cannot send bytes that pass for a record.
+//!
+//! What this cannot tell: damage to the very last commit before a crash, as nothing was written after it.
+//! It is cut as a torn tail would be, and told, unless a snapshot was taken of it, as at every orderly end.
+//! Sectors are taken to be written whole or not at all, as disks promise and other databases rely on.
+//!
+//! # After a failed write or sync
+//!
+//! When a sync fails, the kernel may drop the pages and call them clean: a later sync that succeeds proves
+//! nothing about them. So nothing is written behind a failed commit. The segment is cut at its durable end,
+//! that is synced, and only then a new segment is started, for the same events. If the process dies in
+//! between, the next one reads what it finds: of a commit that was never acknowledged a part, from its
+//! first record on, may stay as if it had been, once. It is written again in its place and synced before
+//! anything relies on it, because it may have been read from pages that are not on the disk.
+//! If a disk forgets even the cut, the next segment's header says which records count: those before its
+//! first event.
+//!
+//! # Room
+//!
+//! A segment has all its room before it is named, and one spare always waits: commands that were taken
+//! while [`Journal::has_room`](crate::Journal::has_room) held can be written without asking the disk for
+//! more. The room is reserved (`fallocate`), not filled with zeros: that would make single commits a tenth
+//! to a fifth faster, and write every byte twice.
+
+pub(crate) mod directory;
+mod embedded;
+pub(crate) mod format;
+mod reader;
+mod segment;
+mod spare;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Batch, Journal, JournalError, SnapshotStore};
+pub use embedded::Embedded;
+pub use reader::{Reader, Record, Records};
+
+use crate::SnapshotStore;
 
 /// How much of the journal stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +95,7 @@ pub struct Options {
     pub retention: Retention,
     /// How often the free room is looked at, and a spare segment tried again.
     pub room_check_interval: Duration,
-    /// Whether spare segments are made by a thread of their own, so that no commit waits for one.
+    /// Whether spare segments are made by a thread of their own, so that no commit waits for it.
     pub spare_in_background: bool,
 }
 
@@ -91,98 +159,4 @@ pub struct Opened {
     pub genesis: Vec<u8>,
     /// What was found.
     pub report: OpenReport,
-}
-
-/// The embedded journal.
-pub struct Embedded {}
-
-impl Embedded {
-    /// Opens the journal of a data directory, or makes one with the bytes that `genesis` gives.
-    /// Checks every record that is kept, cuts a torn tail, and takes the directory's lock.
-    pub fn open(
-        data_directory: &Path,
-        options: &Options,
-        genesis: impl FnOnce() -> Vec<u8>,
-    ) -> Result<Opened, JournalError> {
-        let _ = (data_directory, options, genesis());
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-}
-
-impl Journal for Embedded {
-    fn commit(&mut self, _batches: &[Batch]) -> Result<(), JournalError> {
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-
-    fn durable_event_seq(&self) -> u64 {
-        0
-    }
-
-    fn has_room(&mut self) -> bool {
-        false
-    }
-
-    fn store_snapshot(&mut self, _event_seq: u64, _snapshot: &[u8]) -> Result<(), JournalError> {
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-
-    fn retain(&mut self, _history_durable_through: u64) -> Result<u64, JournalError> {
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-}
-
-/// One record as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The event's number.
-    pub event_seq: u64,
-    /// What was pushed into the batch.
-    pub payload: &'a [u8],
-    /// Where it is.
-    pub position: Position,
-}
-
-/// Reads a journal without its lock: for replay and for tools, also while an exchange writes it.
-pub struct Reader {}
-
-impl Reader {
-    /// Opens the journal of a data directory; [`JournalError::NoJournal`] if there is none.
-    pub fn open(data_directory: &Path) -> Result<Self, JournalError> {
-        Err(JournalError::NoJournal {
-            directory: data_directory.to_owned(),
-        })
-    }
-
-    /// The bytes that the journal was made with.
-    pub fn genesis(&self) -> &[u8] {
-        &[]
-    }
-
-    /// The oldest event that is kept, or that would be the first.
-    pub fn first_event_seq(&self) -> Result<u64, JournalError> {
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-
-    /// Records from an event on; [`JournalError::NotKept`] if it is older than what is kept. An event
-    /// that is not written yet is not an error: the records are then none.
-    pub fn read_from(&self, event_seq: u64) -> Result<Records, JournalError> {
-        let _ = event_seq;
-        Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
-    }
-}
-
-/// Records in order, read one at a time.
-pub struct Records {}
-
-impl Records {
-    /// The next record; `None` where the journal ends (asked again, it looks for what was written since).
-    #[expect(clippy::should_implement_trait, reason = "the record borrows the reader's memory")]
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, JournalError> {
-        Ok(None)
-    }
-
-    /// What lies behind the last record, once [`Records::next`] has answered `None`.
-    pub fn tail(&self) -> Option<&Tail> {
-        None
-    }
 }

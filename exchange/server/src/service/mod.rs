@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod auth;
 pub mod execution;
+pub mod info;
 pub mod risk_limits;
 
 use optivex_engine::types::{InstrumentId, UserId};
