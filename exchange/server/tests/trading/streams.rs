@@ -184,10 +184,13 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
         .expect("no panic");
     // Others trade on, and so does the same connection.
     let mut bob = bob;
-    for _ in 0..200 {
-        bob.insert(buy("ABC", 10_000, 1)).await;
-        alice.clone().insert(buy("ABC", 10_000, 1)).await;
-    }
+    let others = async {
+        for _ in 0..200 {
+            bob.insert(buy("ABC", 10_000, 1)).await;
+            alice.clone().insert(buy("ABC", 10_000, 1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, others).await.expect("answers for others");
     assert!(!writer.is_finished(), "the client was told to wait");
     for id in 0..COUNT {
         let answer = answers.message().await.expect("no error").expect("not the end");
