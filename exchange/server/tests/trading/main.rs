@@ -7,4 +7,5 @@ mod call;
 mod journal;
 mod orders;
 mod refusals;
+mod streams;
 mod venue;
