@@ -24,8 +24,8 @@ pub trait StorageFile: Send {
     /// Cuts the file, or makes it longer with zeros that need no room yet.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
-    /// Makes the file at least this long, with room on the disk for all of it where the file system can
-    /// promise that. What the file holds stays; new bytes are zero.
+    /// Makes the file at least this long with room on the disk for all of it, so that writing up to
+    /// there cannot fail for want of room. What the file holds stays; new bytes are zero.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
     /// Returns when content and length are durable. After an error what was written since the last
@@ -194,16 +194,19 @@ impl StorageFile for File {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         match fallocate(self, FallocateFlags::empty(), 0, length) {
-            Ok(()) => Ok(()),
-            // Not every file system can: the caller finds out when it writes.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                if self.metadata()?.len() < length {
-                    self.set_len(length)?;
-                }
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+            Ok(()) => return Ok(()),
+            // Not every file system can; what is written has its room as well.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
         }
+        let zeros = [0; 1 << 16];
+        let mut offset = self.metadata()?.len();
+        while offset < length {
+            let count = zeros.len().min((length - offset) as usize);
+            FileExt::write_all_at(self, &zeros[..count], offset)?;
+            offset += count as u64;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

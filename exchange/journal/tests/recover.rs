@@ -3,10 +3,11 @@
 mod history_support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use history_support::commands::{Commands, Exchange, options};
-use history_support::{Naive, Random};
+use history_support::{Naive, Random, copy_directory};
 use optivex_engine::{Engine, Event, Limits};
 use optivex_journal::recover::{HISTORY_DIRECTORY, RecoverError, recover};
 use optivex_journal::replay::{Replay, ReplayError};
@@ -29,20 +30,6 @@ fn check_history(exchange: &Exchange, events: &[Event]) {
     let through = exchange.recovered.history.sync().expect("durable");
     assert_eq!(through, naive.watermark);
     naive.assert_same(&exchange.recovered.history, &mut Random(9));
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("made");
-    for entry in fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy_directory(&entry.path(), &to);
-        } else if let Err(error) = fs::copy(entry.path(), &to) {
-            // Files come and go while an exchange writes.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-        }
-    }
 }
 
 fn snapshot_files(directory: &Path) -> Vec<PathBuf> {
@@ -184,20 +171,37 @@ fn damaged_files_of_history_never_stop_the_exchange() {
     list_files(&directory.path().join(HISTORY_DIRECTORY), &mut files);
     assert!(files.len() > 3);
     for file in files {
-        let copy = TempDir::new().expect("a directory");
-        copy_directory(directory.path(), copy.path());
-        let file = copy.path().join(file.strip_prefix(directory.path()).expect("inside"));
-        let length = fs::metadata(&file).expect("there").len();
-        // Cut in the middle of what was written: the first half stays.
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&file)
-            .and_then(|open| open.set_len(length.min(1 << 16) / 2))
-            .expect("cut");
-        let exchange = Exchange::start(copy.path());
-        assert_eq!(exchange.digest(), digest);
-        check_history(&exchange, &events);
+        for damage in [cut, zero_a_sector] {
+            let copy = TempDir::new().expect("a directory");
+            copy_directory(directory.path(), copy.path());
+            damage(&copy.path().join(file.strip_prefix(directory.path()).expect("inside")));
+            let exchange = Exchange::start(copy.path());
+            assert_eq!(exchange.digest(), digest);
+            check_history(&exchange, &events);
+        }
     }
+}
+
+/// Takes away the second half of what was written.
+fn cut(file: &Path) {
+    let length = written_length(file) / 2;
+    let open = fs::OpenOptions::new().write(true).open(file).expect("opens");
+    open.set_len(length).expect("cut");
+}
+
+/// What a machine that lost power may leave: a page that never reached the disk, before one that did.
+fn zero_a_sector(file: &Path) {
+    let offset = written_length(file) / 2;
+    let open = fs::OpenOptions::new().write(true).open(file).expect("opens");
+    open.write_all_at(&[0; 512], offset).expect("written");
+}
+
+fn written_length(file: &Path) -> u64 {
+    let bytes = fs::read(file).expect("readable");
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last as u64 + 1)
 }
 
 fn list_files(directory: &Path, files: &mut Vec<PathBuf>) {

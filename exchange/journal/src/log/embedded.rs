@@ -9,7 +9,7 @@ use crate::log::directory::{Directory, Genesis};
 use crate::log::format::{FRAME_BYTES, HEADER_BYTES, SegmentHeader, append_record};
 use crate::log::reader::Reader;
 use crate::log::segment::Walk;
-use crate::log::spare::{Pace, Readiness, Spare, fill};
+use crate::log::spare::{Readiness, Spare};
 use crate::log::{OpenReport, Opened, Options, Retention, Tail};
 use crate::storage::{Disk, Storage, StorageFile, StorageLock};
 use crate::{Batch, Journal, JournalError, SnapshotStore};
@@ -283,6 +283,7 @@ impl Journal for Embedded {
             .as_mut()
             .expect("a segment was started where there was none");
         self.buffer.clear();
+        self.buffer.reserve(bytes as usize);
         let seed = active.header.seed();
         let payloads = batches
             .iter()
@@ -453,20 +454,11 @@ fn reopen(storage: &dyn Storage, walk: &Walk, cut: Option<&Tail>) -> Result<Acti
         capacity: walk.header.capacity,
         failed: false,
     };
-    if let Err(error) = fill_up(&*active.file, active.end, active.capacity) {
+    if let Err(error) = active.file.allocate(active.capacity).and_then(|()| active.file.sync()) {
         tracing::warn!(path = %path.display(), %error, "no room for the rest of the segment: it is ended");
         active.failed = true;
     }
     Ok(active)
-}
-
-/// Has zeros up to the capacity again, if the file is shorter.
-fn fill_up(file: &dyn StorageFile, end: u64, capacity: u64) -> std::io::Result<()> {
-    if file.length()? >= capacity {
-        Ok(())
-    } else {
-        fill(file, end, capacity, Pace::AtOnce)
-    }
 }
 
 fn rewrite(file: &dyn StorageFile, start: u64, end: u64) -> std::io::Result<()> {

@@ -70,7 +70,7 @@ impl Spare {
             match self.start() {
                 Some(thread) => self.state = State::Making(thread),
                 None => {
-                    let made = make(&*self.storage, &self.path, self.capacity, Pace::AtOnce);
+                    let made = make(&*self.storage, &self.path, self.capacity);
                     self.keep(made);
                 }
             }
@@ -90,11 +90,12 @@ impl Spare {
                 self.state = making;
                 self.finish()
             }
-            State::None => make(&*self.storage, &self.path, self.capacity, Pace::AtOnce),
+            State::None => make(&*self.storage, &self.path, self.capacity),
         };
         let made = made.and_then(|mut spare| {
             if spare.capacity < at_least {
-                fill(&*spare.file, spare.capacity, at_least, Pace::AtOnce)?;
+                spare.file.allocate(at_least)?;
+                spare.file.sync()?;
                 spare.capacity = at_least;
             }
             Ok(spare)
@@ -117,9 +118,7 @@ impl Spare {
         }
         let (storage, path, capacity) = (self.storage.clone(), self.path.clone(), self.capacity);
         let builder = thread::Builder::new().name("journal-spare".to_owned());
-        builder
-            .spawn(move || make(&*storage, &path, capacity, Pace::BesideCommits))
-            .ok()
+        builder.spawn(move || make(&*storage, &path, capacity)).ok()
     }
 
     /// Waits for the thread that makes the spare.
@@ -169,9 +168,9 @@ impl Drop for Spare {
     }
 }
 
-fn make(storage: &dyn Storage, path: &Path, capacity: u64, pace: Pace) -> io::Result<ReadySpare> {
+fn make(storage: &dyn Storage, path: &Path, capacity: u64) -> io::Result<ReadySpare> {
     let file = storage.create(path)?;
-    match fill(&*file, 0, capacity, pace) {
+    match file.allocate(capacity).and_then(|()| file.sync()) {
         Ok(()) => Ok(ReadySpare { file, capacity }),
         Err(error) => {
             drop(file);
@@ -180,34 +179,4 @@ fn make(storage: &dyn Storage, path: &Path, capacity: u64, pace: Pace) -> io::Re
             Err(error)
         }
     }
-}
-
-/// How fast zeros are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// Somebody waits for them.
-    AtOnce,
-    /// Half of the time, in small parts: commits share the disk, and none should wait behind 64 MiB.
-    BesideCommits,
-}
-
-/// Makes the file as long as `end`, durably, with written zeros from `start` on. Written and not only
-/// allocated: syncing an overwrite changes no metadata, which makes a commit faster than an append.
-pub(crate) fn fill(file: &dyn StorageFile, start: u64, end: u64, pace: Pace) -> io::Result<()> {
-    // First of all: a full disk shows here, before the zeros were written for nothing.
-    file.allocate(end)?;
-    let part: u64 = if pace == Pace::AtOnce { 4 << 20 } else { 256 << 10 };
-    let zeros = vec![0; part.min(end.saturating_sub(start)) as usize];
-    let mut offset = start;
-    while offset < end {
-        let began = Instant::now();
-        let count = part.min(end - offset);
-        file.write_all_at(&zeros[..count as usize], offset)?;
-        file.sync()?;
-        offset += count;
-        if pace == Pace::BesideCommits {
-            thread::sleep(began.elapsed().min(Duration::from_millis(20)));
-        }
-    }
-    file.sync()
 }

@@ -44,6 +44,12 @@ impl Appender {
         }
     }
 
+    /// What all channels keep, in bytes.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
     /// Appends to a channel, whose state the caller has locked.
     pub(super) fn append(&mut self, channel: &Arc<Channel>, state: &mut State, kind: Kind) {
         if matches!(kind, Kind::Update(_)) {

@@ -314,7 +314,7 @@ impl State {
 
 impl Item {
     /// About how much memory this keeps, its encoded form included.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match &self.kind {
             Kind::Update(update) => 256 + 44 * (update.bids.len() + update.asks.len()) + 112 * update.trades.len(),
             Kind::Top(_) => 384,

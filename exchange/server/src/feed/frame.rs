@@ -18,6 +18,22 @@ impl Frame {
         Self(response.encode_to_vec().into())
     }
 
+    /// Bytes of the message.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the message has no bytes; none of the contract's is like that.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether both were encoded at once.
+    #[cfg(test)]
+    pub(super) fn shares_bytes_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
+    }
+
     /// The message, for tests.
     #[cfg(test)]
     pub(super) fn decode(&self) -> Event {

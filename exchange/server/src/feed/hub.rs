@@ -32,6 +32,7 @@ pub(super) struct Hub {
     next_subscription: u64,
     event_seq: u64,
     last_trade_id: u64,
+    views_per_book_max: usize,
     appender: Appender,
 }
 
@@ -56,6 +57,7 @@ impl Hub {
             next_subscription: 0,
             event_seq: 0,
             last_trade_id: 0,
+            views_per_book_max: settings.subscriptions.views_per_book_max,
             appender: Appender::new(settings),
         }
     }
@@ -104,6 +106,24 @@ impl Hub {
         self.instrument(symbol)
             .and_then(|id| self.book(id))
             .map(|book| Arc::clone(&book.full))
+    }
+
+    /// What all channels keep, in bytes.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        let channels = self
+            .books
+            .iter()
+            .flat_map(|book| book.views.values().chain([&book.full]));
+        let kept = channels.map(|channel| channel.lock().bytes()).sum();
+        assert_eq!(kept, self.appender.kept_bytes());
+        kept
+    }
+
+    /// How many channels there are.
+    #[cfg(test)]
+    pub(super) fn channels(&self) -> usize {
+        self.books.iter().map(|book| book.views.len() + 1).sum()
     }
 
     /// Instruments by symbol, those after a symbol.
@@ -268,6 +288,9 @@ impl Hub {
             follower.subscriber.wake();
         }
         self.appender.evict_oldest();
+        let published = self.progress.published.load(Ordering::Relaxed);
+        #[allow(clippy::cast_precision_loss)] // A gauge.
+        metrics::gauge!("optivex_feed_lag_events").set(published.saturating_sub(self.event_seq) as f64);
     }
 
     /// Begins a subscription of books.
@@ -330,6 +353,11 @@ impl Hub {
         let Some(book) = self.books.get_mut(id.0 as usize) else {
             return ErrorReason::UnknownInstrument;
         };
+        // Each view holds levels of its own.
+        let is_new = follower.view != View::Full && !book.views.contains_key(&follower.view);
+        if is_new && book.views.len() >= self.views_per_book_max {
+            return ErrorReason::Capacity;
+        }
         let channel = book.channel(follower.view);
         let mut state = channel.lock();
         let (start, reason) = match resume_after {
@@ -366,6 +394,17 @@ impl Hub {
                 self.appender.drop_tail(&channel, &mut state);
             }
         }
+    }
+}
+
+/// Readers are told when there is no writer any more, whatever ended it.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.progress.ended.store(true, Ordering::Release);
+        for follower in self.followers.values() {
+            follower.subscriber.wake();
+        }
+        self.news.wake();
     }
 }
 

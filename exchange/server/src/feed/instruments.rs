@@ -15,7 +15,7 @@ use super::subscriber::Progress;
 use crate::error::Error;
 
 /// New instruments and phase changes that are kept for readers that are behind.
-const NEWS_MAX: usize = 16_384;
+pub(super) const NEWS_MAX: usize = 16_384;
 /// After so long without a message comes a heartbeat (contract: `heartbeat_event_seq`).
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -43,6 +43,11 @@ impl News {
         self.head.send_replace(ring.head());
     }
 
+    /// Has readers look whether they have to end.
+    pub(super) fn wake(&self) {
+        self.head.send_modify(|_| {});
+    }
+
     pub(super) fn head(&self) -> u64 {
         self.ring().head()
     }
@@ -62,6 +67,7 @@ pub struct InstrumentsSubscription {
     /// Event that `listed` shows, until it was told.
     complete: Option<u64>,
     cursor: u64,
+    messages: metrics::Counter,
     _place: Place,
 }
 
@@ -82,6 +88,7 @@ impl InstrumentsSubscription {
             listed: listed.into_iter(),
             complete: Some(event_seq),
             cursor,
+            messages: metrics::counter!("optivex_feed_messages_total", "stream" => "instruments"),
             _place: place,
         }
     }
@@ -90,6 +97,7 @@ impl InstrumentsSubscription {
     /// it is done.
     pub async fn next(&mut self) -> Result<v1::SubscribeInstrumentsResponse, Error> {
         let event = self.next_event().await?;
+        self.messages.increment(1);
         Ok(v1::SubscribeInstrumentsResponse { event: Some(event) })
     }
 
@@ -108,12 +116,15 @@ impl InstrumentsSubscription {
             if let Some(instrument) = self.read()? {
                 return Ok(Event::Instrument((*instrument).clone()));
             }
+            if self.progress.ended.load(Ordering::Acquire) {
+                return Err(Error::not_ready("market data has ended"));
+            }
             if silent {
                 return Ok(Event::HeartbeatEventSeq(applied));
             }
             match timeout(SILENCE, self.head.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Error::not_ready("stopping")),
+                Ok(Err(_)) => return Err(Error::not_ready("market data has ended")),
                 Err(_) => silent = true,
             }
         }

@@ -19,6 +19,8 @@ pub struct SubscriptionLimits {
     pub subscribed_books_per_user_max: usize,
     /// Books followed in all, each counted once a subscription.
     pub subscribed_books_max: usize,
+    /// Different views of one book beside the whole of it; beyond, the symbol's status says `CAPACITY`.
+    pub views_per_book_max: usize,
 }
 
 impl Default for SubscriptionLimits {
@@ -28,6 +30,7 @@ impl Default for SubscriptionLimits {
             subscriptions_max: 20_000,
             subscribed_books_per_user_max: 400_000,
             subscribed_books_max: 4_000_000,
+            views_per_book_max: 64,
         }
     }
 }

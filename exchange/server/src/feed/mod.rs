@@ -118,6 +118,9 @@ pub struct FeedSink(Feed);
 
 impl EventSink for FeedSink {
     fn publish(&mut self, events: &Events) {
+        if let Some(last) = events.last() {
+            self.0.progress().published.store(last.event_seq, Ordering::Relaxed);
+        }
         // Nobody listens any more after the end of the thread, which the services tell as NOT_READY.
         let _ = self.0.0.turns.send(Turn::Events(Arc::clone(events)));
     }
@@ -131,7 +134,7 @@ impl Feed {
         hub.seed(engine);
         let thread = thread::Builder::new()
             .name("feed".to_owned())
-            .spawn(move || run(&mut hub, &turns))?;
+            .spawn(move || run(hub, &turns))?;
         let sink = FeedSink(feed.clone());
         let thread = FeedThread {
             feed: feed.clone(),
@@ -174,9 +177,9 @@ impl Feed {
             // An error means that the client is gone.
             let _ = answer.send(read(hub));
         }));
-        let stopping = || Error::not_ready("stopping");
-        self.0.turns.send(turn).map_err(|_| stopping())?;
-        wait.await.map_err(|_| stopping())
+        let ended = || Error::not_ready("market data has ended");
+        self.0.turns.send(turn).map_err(|_| ended())?;
+        wait.await.map_err(|_| ended())
     }
 
     /// Events up to this one are in the books.
@@ -259,7 +262,7 @@ fn unknown_instrument(symbol: &Symbol) -> Error {
 }
 
 /// The writer's thread.
-fn run(hub: &mut Hub, turns: &mpsc::Receiver<Turn>) {
+fn run(mut hub: Hub, turns: &mpsc::Receiver<Turn>) {
     let mut next_tick = Instant::now() + HEARTBEAT;
     loop {
         let now = Instant::now();
@@ -270,7 +273,7 @@ fn run(hub: &mut Hub, turns: &mpsc::Receiver<Turn>) {
         }
         match turns.recv_timeout(next_tick.saturating_duration_since(now)) {
             Ok(turn) => {
-                if !take_turn(hub, turn) {
+                if !take_turn(&mut hub, turn) {
                     return;
                 }
             }

@@ -3,7 +3,7 @@
 //! channels, within their bounds.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -12,14 +12,16 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, State, View};
+use super::channel::{Channel, Item, Kind, Link, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
 use crate::error::Error;
 
-/// Items that a lossless reader takes from a channel at a time.
+/// Items that a lossless reader takes from a channel at a time, and about how many bytes: these it
+/// keeps for itself until it has sent them.
 const ITEMS_AT_A_TIME: usize = 64;
+const BYTES_AT_A_TIME: usize = 64 << 10;
 
 /// How far the writer is; read by all subscriptions.
 #[derive(Debug, Default)]
@@ -28,6 +30,10 @@ pub(super) struct Progress {
     pub(super) applied: AtomicU64,
     /// Last heartbeat interval that is over: everything of it is in the channels, marked and announced.
     pub(super) epoch: AtomicU64,
+    /// Last event that was published to the writer.
+    pub(super) published: AtomicU64,
+    /// Whether there is no writer any more.
+    pub(super) ended: AtomicBool,
     beat: Mutex<Beat>,
 }
 
@@ -161,6 +167,8 @@ pub struct Subscription {
     due: Option<Beat>,
     /// Interval of the last heartbeat.
     beat_epoch: u64,
+    /// Why nothing is sent any more.
+    end: Option<Error>,
     meters: Meters,
     /// Counted against the bounds on subscriptions until it ends.
     _place: Place,
@@ -200,7 +208,6 @@ impl Subscription {
         subscribed: v1::Subscribed,
         place: Place,
     ) -> Self {
-        let delivery = if conflated { "conflated" } else { "lossless" };
         Self {
             feed,
             subscriber,
@@ -214,8 +221,9 @@ impl Subscription {
             batch_book: 0,
             due: None,
             beat_epoch,
+            end: None,
             meters: Meters {
-                messages: metrics::counter!("optivex_feed_messages_total", "delivery" => delivery),
+                messages: metrics::counter!("optivex_feed_messages_total", "stream" => "order_books"),
                 gaps: metrics::counter!("optivex_feed_gaps_total"),
                 too_slow: metrics::counter!("optivex_feed_too_slow_total", "stream" => "order_books"),
             },
@@ -224,19 +232,22 @@ impl Subscription {
     }
 
     /// The next message, if there is one; else `waker` is called when there may be one.
-    pub fn poll_next(&mut self, waker: &Waker) -> Next {
-        match self.next() {
+    pub fn poll_read(&mut self, waker: &Waker) -> Next {
+        match self.read() {
             Next::Idle => {}
             next => return next,
         }
         self.subscriber.mail().waker = Some(waker.clone());
         // What came before the waker was there woke nobody.
-        self.next()
+        self.read()
     }
 
     /// The next message, if there is one.
-    pub fn next(&mut self) -> Next {
+    pub fn read(&mut self) -> Next {
         loop {
+            if let Some(error) = &self.end {
+                return Next::Ended(error.clone());
+            }
             if let Some(frame) = self.out.pop_front() {
                 self.meters.messages.increment(1);
                 return Next::Frame(frame);
@@ -254,12 +265,17 @@ impl Subscription {
                 self.books[index].queued = false;
                 if let Err(error) = self.pull(index) {
                     self.meters.too_slow.increment(1);
-                    return Next::Ended(error);
+                    self.end = Some(error);
                 }
                 continue;
             }
-            let Some(beat) = self.due.take() else { return Next::Idle };
-            self.heartbeat(beat);
+            match self.due.take() {
+                Some(beat) => self.heartbeat(beat),
+                None if self.feed.progress().ended.load(Ordering::Acquire) => {
+                    return Next::Ended(Error::not_ready("market data has ended"));
+                }
+                None => return Next::Idle,
+            }
         }
     }
 
@@ -339,12 +355,14 @@ impl Subscription {
                 .with("symbol", book.channel.symbol)
                 .with("book_seq", book.book_seq));
         };
-        let mut left = None;
+        let (mut left, mut bytes) = (None, 0);
         for item in items {
-            if item.epoch > epoch_max || self.batch.len() == ITEMS_AT_A_TIME {
+            let enough = self.batch.len() == ITEMS_AT_A_TIME || bytes >= BYTES_AT_A_TIME;
+            if item.epoch > epoch_max || enough {
                 left = Some(item.epoch);
                 break;
             }
+            bytes += item.bytes();
             self.batch.push_back(item.clone());
         }
         drop(state);

@@ -1,6 +1,6 @@
 //! `InfoService`: market data.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,6 +31,8 @@ mod generated {
 
 /// Frames that a busy stream of books sends before it looks whether it has to end.
 const FRAMES_AT_A_TIME: u32 = 64;
+/// Bytes of a stream of books that are prepared before its client hears that it is subscribed.
+const FIRST_BYTES_MAX: usize = 256 << 10;
 
 /// Instruments, books and the tape.
 #[derive(Clone)]
@@ -140,10 +142,7 @@ impl InfoService for InfoApi {
     ) -> Result<Response<Self::SubscribeOrderBooksStream>, Status> {
         let session = self.anybody(&request)?;
         let subscription = self.feed.subscribe_books(session.user, request.get_ref()).await?;
-        Ok(Response::new(BookStream {
-            open: Some((subscription, self.end(session))),
-            frames: 0,
-        }))
+        Ok(Response::new(BookStream::new(subscription, self.end(session))))
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -236,10 +235,31 @@ fn after_page_token(token: &str) -> Result<Option<Symbol>, Error> {
         .ok_or_else(|| Error::invalid_field("page_token", "not a token of a previous answer"))
 }
 
-/// A stream of books, which is pulled: nothing is prepared before the connection has room for it.
+/// A stream of books, which is pulled: beside the first messages, nothing is prepared before the
+/// connection has room for it.
 pub struct BookStream {
+    first: VecDeque<Frame>,
     open: Option<(Subscription, End)>,
     frames: u32,
+}
+
+impl BookStream {
+    /// Takes the snapshots now, as far as [`FIRST_BYTES_MAX`] goes: what happens once the client knows
+    /// that it is subscribed comes as an update.
+    fn new(mut subscription: Subscription, end: End) -> Self {
+        let (mut first, mut bytes) = (VecDeque::new(), 0);
+        while bytes < FIRST_BYTES_MAX
+            && let Next::Frame(frame) = subscription.read()
+        {
+            bytes += frame.len();
+            first.push_back(frame);
+        }
+        Self {
+            first,
+            open: Some((subscription, end)),
+            frames: 0,
+        }
+    }
 }
 
 impl Stream for BookStream {
@@ -250,6 +270,9 @@ impl Stream for BookStream {
         let Some((subscription, end)) = &mut this.open else {
             return Poll::Ready(None);
         };
+        if let Some(frame) = this.first.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         this.frames += 1;
         if this.frames >= FRAMES_AT_A_TIME {
             this.frames = 0;
@@ -258,7 +281,7 @@ impl Stream for BookStream {
                 return Poll::Ready(Some(Err(error.into())));
             }
         }
-        let error = match subscription.poll_next(cx.waker()) {
+        let error = match subscription.poll_read(cx.waker()) {
             Next::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
             Next::Ended(error) => error,
             Next::Idle => match end.as_mut().poll(cx) {

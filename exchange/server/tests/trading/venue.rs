@@ -109,6 +109,9 @@ impl Venue {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("its address");
         let server = Server::builder()
+            // As `serve` does: a stalled stream leaves room for others on its connection.
+            .initial_stream_window_size(128 * 1024)
+            .initial_connection_window_size(512 * 1024)
             .add_service(AuthServiceServer::new(AuthApi::new(auth.clone())))
             .add_service(ExecutionServiceServer::new(ExecutionApi::new(
                 exchange.clone(),

@@ -31,9 +31,8 @@ pub(super) struct Held {
     phase: v1::TradingPhase,
     bids: Vec<v1::PriceLevel>,
     asks: Vec<v1::PriceLevel>,
-    /// Trades that came, after which book_seq.
+    /// Trades that came after the snapshot.
     pub(super) trades: Vec<(u64, i64, i64)>,
-    pub(super) trades_after: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +107,7 @@ impl Receiver {
             let Some(subscription) = &mut self.subscription else {
                 return End::TooSlow;
             };
-            match subscription.next() {
+            match subscription.read() {
                 Next::Frame(frame) => self.take(venue, frame.decode()),
                 Next::Idle => {
                     assert!(self.gap.is_none(), "a gap without a snapshot");
@@ -179,7 +178,6 @@ impl Receiver {
             bids: snapshot.bids.clone(),
             asks: snapshot.asks.clone(),
             trades: Vec::new(),
-            trades_after: snapshot.book_seq,
         };
         held.check(truth, self.depth());
         self.books.insert(symbol.clone(), held);
@@ -260,7 +258,6 @@ impl Receiver {
             bids: top.bid.into_iter().collect(),
             asks: top.ask.into_iter().collect(),
             trades: Vec::new(),
-            trades_after: 0,
         };
         self.books.insert(top.symbol.clone(), held);
         self.sent_since_heartbeat.insert(top.symbol.clone());

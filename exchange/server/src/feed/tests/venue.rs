@@ -39,7 +39,6 @@ pub(super) struct Venue {
     /// Events that the writer did not see yet.
     pub(super) unpublished: Vec<Event>,
     pub(super) truth: BTreeMap<String, BookHistory>,
-    pub(super) users: u32,
     pub(super) orders: Vec<(UserId, OrderId)>,
 }
 
@@ -53,7 +52,6 @@ impl Venue {
             turns,
             unpublished: Vec::new(),
             truth: BTreeMap::new(),
-            users: 3,
             orders: Vec::new(),
         };
         for name in ["alice", "bob", "carol"] {
