@@ -190,7 +190,9 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
             alice.clone().insert(buy("ABC", 10_000, 1)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, others).await.expect("answers for others");
+    tokio::time::timeout(PATIENCE, others)
+        .await
+        .expect("answers for others");
     assert!(!writer.is_finished(), "the client was told to wait");
     for id in 0..COUNT {
         let answer = answers.message().await.expect("no error").expect("not the end");
