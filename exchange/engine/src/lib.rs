@@ -7,12 +7,22 @@
 //! Deliberately absent, and never to be added: clocks, randomness, I/O, threads, async, floating
 //! point, iteration in hash order.
 
+mod auction;
+mod book;
+mod client_ids;
 pub mod command;
 mod engine;
 pub mod event;
+mod instrument;
 pub mod limits;
+mod matching;
+mod order;
+mod position;
 pub mod refusal;
+mod risk;
+mod snapshot;
 pub mod types;
+mod user;
 
 pub use command::{Command, Input};
 pub use engine::{Applied, Engine, OrderLookup, Position, RiskUsage, SnapshotError};

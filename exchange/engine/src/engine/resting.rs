@@ -1,0 +1,215 @@
+//! What can happen to a resting order, with all that follows from it: book, sums, lists, reports.
+
+use crate::book::index;
+use crate::engine::Engine;
+use crate::event::{Event, ReportKind, Trade};
+use crate::order::{NIL, Node};
+use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, UserId};
+
+impl Engine {
+    /// A new order comes to rest: its id is the owner's highest.
+    pub(crate) fn rest(&mut self, order: Order, account: u32) {
+        let user = &mut self.users[order.user.0 as usize];
+        let before = std::mem::replace(&mut user.last_order, NIL);
+        let slot = self.orders.put(Node {
+            order,
+            account,
+            level: NIL,
+            prev: NIL,
+            next: NIL,
+            user_prev: before,
+            user_next: NIL,
+        });
+        user.last_order = slot;
+        user.open_orders += 1;
+        match before {
+            NIL => user.first_order = slot,
+            _ => self.orders.node_mut(before).user_next = slot,
+        }
+        self.enter_book(slot);
+    }
+
+    /// An order joins its level, behind all others.
+    pub(crate) fn enter_book(&mut self, slot: u32) {
+        let quantity = self.orders.node(slot).order.open_quantity();
+        let instrument = self.orders.node(slot).order.instrument;
+        self.listings[instrument.0 as usize].book.append(&mut self.orders, slot);
+        self.add_open(slot, quantity);
+    }
+
+    /// An order leaves its level, with what is open of it.
+    pub(crate) fn leave_book(&mut self, slot: u32) {
+        let quantity = self.orders.node(slot).order.open_quantity();
+        let instrument = self.orders.node(slot).order.instrument;
+        self.add_open(slot, -quantity);
+        self.listings[instrument.0 as usize]
+            .book
+            .remove(&mut self.orders, slot, quantity);
+    }
+
+    /// A resting order's total becomes less, and it keeps its place.
+    pub(crate) fn shrink(&mut self, slot: u32, quantity: i64) {
+        let order = &self.orders.node(slot).order;
+        let less = order.quantity - quantity;
+        let instrument = order.instrument;
+        if less != 0 {
+            self.add_open(slot, -less);
+            self.listings[instrument.0 as usize]
+                .book
+                .reduce(&self.orders, slot, less);
+        }
+        let event_seq = self.event_seq;
+        let order = &mut self.orders.node_mut(slot).order;
+        order.quantity = quantity;
+        order.event_seq = event_seq;
+    }
+
+    /// A resting order trades.
+    pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Trade, aggressor: bool, event: &mut Event) {
+        self.add_open(slot, -trade.quantity);
+        let instrument = trade.instrument.0 as usize;
+        self.listings[instrument]
+            .book
+            .reduce(&self.orders, slot, trade.quantity);
+        let event_seq = self.event_seq;
+        let node = self.orders.node_mut(slot);
+        fill(&mut node.order, trade.quantity, event_seq);
+        let (order, account) = (node.order, node.account);
+        if order.status == OrderStatus::Filled {
+            self.listings[instrument].book.remove(&mut self.orders, slot, 0);
+        }
+        self.settle(&order, account, trade);
+        self.report(fill_report(trade, aggressor), &order, event);
+        if order.status == OrderStatus::Filled {
+            self.forget(slot);
+        }
+    }
+
+    /// A resting order ends untraded.
+    pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
+        self.leave_book(slot);
+        let event_seq = self.event_seq;
+        let order = &mut self.orders.node_mut(slot).order;
+        order.status = OrderStatus::Cancelled(reason);
+        order.event_seq = event_seq;
+        let order = *order;
+        self.report(ReportKind::Cancelled, &order, event);
+        self.forget(slot);
+    }
+
+    /// Cancels a user's open orders that fit, by id, and publishes what that changes.
+    pub(crate) fn cancel_where(
+        &mut self,
+        user: UserId,
+        reason: CancelReason,
+        fits: impl Fn(&Order) -> bool,
+        event: &mut Event,
+    ) -> u64 {
+        let mut cancelled = 0;
+        let mut at = self.users[user.0 as usize].first_order;
+        while at != NIL {
+            let node = self.orders.node(at);
+            let next = node.user_next;
+            if fits(&node.order) {
+                let instrument = node.order.instrument;
+                self.cancel_resting(at, reason, event);
+                if self.touched.last() != Some(&instrument) {
+                    self.touched.push(instrument);
+                }
+                cancelled += 1;
+            }
+            at = next;
+        }
+        self.publish_touched(event);
+        cancelled
+    }
+
+    /// Money and lots of one side of a trade.
+    pub(crate) fn settle(&mut self, order: &Order, account: u32, trade: &Trade) {
+        let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
+        let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
+        self.accounts[account as usize].trade(order.side, trade.quantity, amount_e4);
+    }
+
+    /// A done order with an id of the user's is one of the last done.
+    pub(crate) fn done(&mut self, order: &Order) {
+        let kept_max = self.limits.client_order_ids_per_user_max;
+        self.users[order.user.0 as usize]
+            .client_ids
+            .done(order.client_order_id, kept_max);
+    }
+
+    /// A done order that has left its level leaves its owner's list and its slot.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let node = self.orders.node(slot);
+        let (order, before, after) = (node.order, node.user_prev, node.user_next);
+        let user = &mut self.users[order.user.0 as usize];
+        user.open_orders -= 1;
+        match before {
+            NIL => user.first_order = after,
+            _ => self.orders.node_mut(before).user_next = after,
+        }
+        match after {
+            NIL => user.last_order = before,
+            _ => self.orders.node_mut(after).user_prev = before,
+        }
+        self.done(&order);
+        self.orders.release(order.order_id);
+    }
+
+    /// The next trade of an event.
+    pub(crate) fn trade(
+        &mut self,
+        instrument: InstrumentId,
+        price_e4: i64,
+        quantity: i64,
+        bid: (OrderId, UserId),
+        ask: (OrderId, UserId),
+    ) -> Trade {
+        self.last_trade_id += 1;
+        self.listings[instrument.0 as usize].last_trade_price_e4 = Some(price_e4);
+        Trade {
+            trade_id: crate::types::TradeId(self.last_trade_id),
+            instrument,
+            price_e4,
+            quantity,
+            aggressor_side: None,
+            buy_order: bid.0,
+            buyer: bid.1,
+            sell_order: ask.0,
+            seller: ask.1,
+        }
+    }
+
+    fn add_open(&mut self, slot: u32, quantity: i64) {
+        let node = self.orders.node(slot);
+        let order = &node.order;
+        let listing = &self.listings[order.instrument.0 as usize];
+        let amount_e4 = listing.amount_e4(order.price_e4, quantity);
+        let account = &mut self.accounts[node.account as usize];
+        account.open_quantity[index(order.side)] += quantity;
+        account.open_amount_e4 += amount_e4;
+        let user = &mut self.users[order.user.0 as usize];
+        user.open_quantity += quantity;
+        user.open_amount_e4 += amount_e4;
+    }
+}
+
+/// An order's own numbers after a trade.
+pub(crate) fn fill(order: &mut Order, quantity: i64, event_seq: u64) {
+    order.filled_quantity += quantity;
+    order.event_seq = event_seq;
+    if order.filled_quantity == order.quantity {
+        order.status = OrderStatus::Filled;
+    }
+}
+
+/// The report of one side of a trade.
+pub(crate) fn fill_report(trade: &Trade, aggressor: bool) -> ReportKind {
+    ReportKind::Fill {
+        trade_id: trade.trade_id,
+        price_e4: trade.price_e4,
+        quantity: trade.quantity,
+        aggressor,
+    }
+}

@@ -1,0 +1,374 @@
+//! Insert, amend, cancel.
+
+use crate::client_ids::FirstInsert;
+use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
+use crate::engine::{Applied, Engine, accepted};
+use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
+use crate::instrument::Listing;
+use crate::matching::Taker;
+use crate::order::ORDER_SEQUENCE_MAX;
+use crate::refusal::Refusal;
+use crate::risk::Added;
+use crate::types::{
+    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, TimeInForce, TradingPhase, UserId,
+};
+use crate::user::User;
+
+impl Engine {
+    pub(super) fn insert_order(
+        &mut self,
+        command: &InsertOrder,
+        now: i64,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        let terms = &command.terms;
+        terms.validate()?;
+        let user = self.known_user(command.user)?;
+        let listing = self.known_listing(command.instrument)?;
+        listing.check_tick(terms.price_e4)?;
+        listing.check_notional(terms.price_e4, terms.quantity)?;
+        if let Some(repeated) = first_answer(user, command)? {
+            return Ok(repeated);
+        }
+        user.check_not_suspended()?;
+        let phase = listing.phase();
+        let may_rest = terms.time_in_force == TimeInForce::GoodTillCancelled;
+        match phase {
+            TradingPhase::Continuous => {}
+            TradingPhase::Auction if may_rest => {}
+            TradingPhase::Auction | TradingPhase::Halted | TradingPhase::Closed => return Err(listing.phase_forbids()),
+        }
+        let taker = Taker {
+            user: command.user,
+            instrument: command.instrument,
+            side: terms.side,
+            order_type: terms.order_type,
+            price_e4: terms.price_e4,
+            quantity: terms.quantity,
+            self_trade_prevention: terms.self_trade_prevention,
+        };
+        let continuous = phase == TradingPhase::Continuous;
+        if continuous && terms.post_only && self.would_cross(&taker) {
+            return Err(Refusal::WouldCross);
+        }
+        if terms.time_in_force == TimeInForce::FillOrKill && self.prospect(&taker).left > 0 {
+            return Err(Refusal::CannotFill);
+        }
+        let amount_e4 = match terms.order_type {
+            OrderType::Limit => listing.amount_e4(terms.price_e4, terms.quantity),
+            OrderType::Market if self.amount_matters(command.user, command.instrument) => {
+                self.prospect(&taker).amount_e4
+            }
+            OrderType::Market => 0,
+        };
+        let added = Added {
+            side: terms.side,
+            quantity: terms.quantity,
+            amount_e4,
+            order_quantity: 0,
+        };
+        self.check_limits(command.user, command.instrument, &added, now)?;
+        if may_rest {
+            self.check_room(user, listing, &taker, continuous)?;
+        }
+        if self.orders.ids_exhausted() {
+            return Err(Refusal::Capacity {
+                limit_name: "order_ids",
+                limit: ORDER_SEQUENCE_MAX,
+            });
+        }
+
+        self.begin(now, event);
+        let account = self.account_for(command.user, command.instrument);
+        self.count_added(command.user, account, &added);
+        let mut order = Order {
+            order_id: self.orders.next_id(),
+            user: command.user,
+            client_order_id: command.client_order_id,
+            instrument: command.instrument,
+            side: terms.side,
+            price_e4: terms.price_e4,
+            quantity: terms.quantity,
+            filled_quantity: 0,
+            status: OrderStatus::Open,
+            created_unix_ns: now,
+            order_type: terms.order_type,
+            time_in_force: terms.time_in_force,
+            post_only: terms.post_only,
+            self_trade_prevention: terms.self_trade_prevention,
+            event_seq: self.event_seq,
+        };
+        let report_seq = self.report(ReportKind::Accepted, &order, event);
+        let first = FirstInsert {
+            instrument: command.instrument,
+            terms: *terms,
+            order_id: order.order_id,
+            event_seq: self.event_seq,
+            report_seq,
+        };
+        self.users[command.user.0 as usize]
+            .client_ids
+            .open(command.client_order_id, first);
+        self.trade_incoming(&mut order, account, continuous, event);
+        if order.status == OrderStatus::Open {
+            self.rest(order, account);
+        } else {
+            self.done(&order);
+            self.orders.release(order.order_id);
+        }
+        self.publish(command.instrument, None, event);
+        accepted(Outcome::Inserted(outcome_of(&order)), event)
+    }
+
+    /// Refuses an order that would rest where there is no room for it.
+    fn check_room(&self, user: &User, listing: &Listing, taker: &Taker, continuous: bool) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        let full = if user.open_orders >= limits.open_orders_per_user_max {
+            ("open_orders_per_user_max", limits.open_orders_per_user_max)
+        } else if self.orders.len() >= self.orders.slots_max() as usize {
+            ("open_orders_max", self.orders.slots_max())
+        } else if !level_fits(listing, taker.side, taker.price_e4, 0, limits.price_levels_per_side_max) {
+            ("price_levels_per_side_max", limits.price_levels_per_side_max)
+        } else {
+            return Ok(());
+        };
+        if continuous && !self.would_rest(taker) {
+            return Ok(());
+        }
+        Err(Refusal::Capacity {
+            limit_name: full.0,
+            limit: full.1.into(),
+        })
+    }
+
+    fn would_rest(&self, taker: &Taker) -> bool {
+        let prospect = self.prospect(taker);
+        prospect.left > 0 && !prospect.stopped
+    }
+
+    /// Matches an incoming order where the phase says so, and ends what may not rest of it.
+    fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
+        let stopped = continuous && self.match_incoming(order, account, event);
+        if order.status != OrderStatus::Open {
+            return;
+        }
+        let reason = if stopped {
+            CancelReason::SelfTrade
+        } else if order.time_in_force != TimeInForce::GoodTillCancelled {
+            CancelReason::TimeInForce
+        } else {
+            return;
+        };
+        order.status = OrderStatus::Cancelled(reason);
+        self.report(ReportKind::Cancelled, order, event);
+    }
+
+    pub(super) fn amend_order(
+        &mut self,
+        command: &AmendOrder,
+        now: i64,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        command.validate()?;
+        let slot = self.own_order(command.user, &command.order)?;
+        let user = self.known_user(command.user)?;
+        let order = self.orders.node(slot).order;
+        let listing = self.known_listing(order.instrument)?;
+        let price_e4 = command.price_e4.unwrap_or(order.price_e4);
+        let quantity = command.quantity.unwrap_or(order.quantity);
+        let ends = quantity <= order.filled_quantity;
+        listing.check_tick(price_e4)?;
+        if !ends {
+            listing.check_notional(price_e4, quantity)?;
+        }
+        user.check_not_suspended()?;
+        let phase = listing.phase();
+        if !matches!(phase, TradingPhase::Auction | TradingPhase::Continuous) {
+            return Err(listing.phase_forbids());
+        }
+        if ends {
+            self.check_message_rate(command.user, now)?;
+            self.begin(now, event);
+            self.count_message(command.user);
+            self.cancel_resting(slot, CancelReason::User, event);
+            self.publish(order.instrument, None, event);
+            let ended = OrderOutcome {
+                order_id: order.order_id,
+                status: OrderStatus::Cancelled(CancelReason::User),
+                filled_quantity: order.filled_quantity,
+                open_quantity: 0,
+            };
+            return accepted(Outcome::Amended(ended), event);
+        }
+
+        let keeps_place = price_e4 == order.price_e4 && quantity <= order.quantity;
+        let continuous = phase == TradingPhase::Continuous;
+        let open_quantity = quantity - order.filled_quantity;
+        let taker = Taker {
+            user: order.user,
+            instrument: order.instrument,
+            side: order.side,
+            order_type: order.order_type,
+            price_e4,
+            quantity: open_quantity,
+            self_trade_prevention: order.self_trade_prevention,
+        };
+        if !keeps_place && continuous && order.post_only && self.would_cross(&taker) {
+            return Err(Refusal::WouldCross);
+        }
+        let added = Added {
+            side: order.side,
+            quantity: quantity - order.quantity,
+            amount_e4: listing.amount_e4(price_e4, open_quantity)
+                - listing.amount_e4(order.price_e4, order.open_quantity()),
+            order_quantity: order.quantity,
+        };
+        self.check_limits(command.user, order.instrument, &added, now)?;
+        if !keeps_place && price_e4 != order.price_e4 {
+            let alone = listing
+                .book
+                .level(order.side, order.price_e4)
+                .is_some_and(|level| level.total.order_count == 1);
+            let levels_max = self.limits.price_levels_per_side_max;
+            if !level_fits(listing, order.side, price_e4, usize::from(alone), levels_max)
+                && (!continuous || self.would_rest(&taker))
+            {
+                return Err(Refusal::Capacity {
+                    limit_name: "price_levels_per_side_max",
+                    limit: levels_max.into(),
+                });
+            }
+        }
+
+        self.begin(now, event);
+        let account = self.orders.node(slot).account;
+        self.count_added(command.user, account, &added);
+        if keeps_place {
+            self.shrink(slot, quantity);
+            let order = self.orders.node(slot).order;
+            self.report(ReportKind::Amended, &order, event);
+            self.publish(order.instrument, None, event);
+            return accepted(Outcome::Amended(outcome_of(&order)), event);
+        }
+        self.leave_book(slot);
+        let mut order = Order {
+            price_e4,
+            quantity,
+            event_seq: self.event_seq,
+            ..order
+        };
+        self.report(ReportKind::Amended, &order, event);
+        self.trade_incoming(&mut order, account, continuous, event);
+        self.orders.node_mut(slot).order = order;
+        if order.status == OrderStatus::Open {
+            self.enter_book(slot);
+        } else {
+            self.forget(slot);
+        }
+        self.publish(order.instrument, None, event);
+        accepted(Outcome::Amended(outcome_of(&order)), event)
+    }
+
+    pub(super) fn cancel_order(
+        &mut self,
+        user: UserId,
+        order: OrderRef,
+        now: i64,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        let slot = self.own_order(user, &order)?;
+        self.begin(now, event);
+        self.count_message(user);
+        let order = self.orders.node(slot).order;
+        self.cancel_resting(slot, CancelReason::User, event);
+        self.publish(order.instrument, None, event);
+        accepted(Outcome::Cancelled(order.order_id, order.open_quantity()), event)
+    }
+
+    pub(super) fn cancel_all_orders(
+        &mut self,
+        user: UserId,
+        instrument: Option<InstrumentId>,
+        side: Option<Side>,
+        now: i64,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        self.known_user(user)?;
+        if let Some(instrument) = instrument {
+            let listing = self.known_listing(instrument)?;
+            if listing.phase() == TradingPhase::Closed {
+                return Err(listing.phase_forbids());
+            }
+        }
+        self.begin(now, event);
+        self.count_message(user);
+        let fits = |order: &Order| {
+            instrument.is_none_or(|instrument| order.instrument == instrument)
+                && side.is_none_or(|side| order.side == side)
+        };
+        let cancelled = self.cancel_where(user, CancelReason::User, fits, event);
+        accepted(Outcome::AllCancelled(cancelled), event)
+    }
+
+    pub(super) fn cancel_on_disconnect(
+        &mut self,
+        user: UserId,
+        after: OrderId,
+        now: i64,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        self.known_user(user)?;
+        self.begin(now, event);
+        let fits = |order: &Order| order.order_id > after;
+        let cancelled = self.cancel_where(user, CancelReason::Disconnect, fits, event);
+        accepted(Outcome::AllCancelled(cancelled), event)
+    }
+
+    /// Slot of a user's open order.
+    fn own_order(&self, user: UserId, order: &OrderRef) -> Result<u32, Refusal> {
+        if matches!(order, OrderRef::Client(id) if id.is_empty()) {
+            return Err(InvalidField::new("client_order_id", "1 to 36 bytes").into());
+        }
+        self.known_user(user)?;
+        self.find_open(user, order).ok_or(Refusal::OrderNotOpen)
+    }
+
+    /// The same, for any user and reference.
+    pub(super) fn find_open(&self, user: UserId, order: &OrderRef) -> Option<u32> {
+        let id = match order {
+            OrderRef::Id(id) => *id,
+            OrderRef::Client(id) => self.users.get(user.0 as usize)?.client_ids.get(id)?.order_id,
+        };
+        let slot = self.orders.find(id)?;
+        (self.orders.node(slot).order.user == user).then_some(slot)
+    }
+}
+
+/// The answer to the retry of an insert.
+fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, Refusal> {
+    let Some(first) = user.client_ids.get(&command.client_order_id) else {
+        return Ok(None);
+    };
+    if (first.instrument, first.terms) != (command.instrument, command.terms) {
+        return Err(Refusal::ClientIdReused);
+    }
+    Ok(Some(Applied::OrderRepeated {
+        order_id: first.order_id,
+        event_seq: first.event_seq,
+        report_seq: first.report_seq,
+    }))
+}
+
+/// Whether an order has a level to rest at, or there is room for one more after `leaving` went.
+fn level_fits(listing: &Listing, side: Side, price_e4: i64, leaving: usize, levels_max: u32) -> bool {
+    listing.book.level(side, price_e4).is_some() || listing.book.level_count(side) - leaving < levels_max as usize
+}
+
+fn outcome_of(order: &Order) -> OrderOutcome {
+    OrderOutcome {
+        order_id: order.order_id,
+        status: order.status,
+        filled_quantity: order.filled_quantity,
+        open_quantity: order.open_quantity(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Price-time priority, self-trade prevention, and the uncross of a call auction.
+
+use crate::book::rank;
+use crate::engine::{Engine, fill, fill_report};
+use crate::event::Event;
+use crate::position::amount_e4;
+use crate::types::{CancelReason, InstrumentId, Order, OrderStatus, OrderType, SelfTradePrevention, Side, UserId};
+
+/// What matching does with an incoming order, told before anything changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker {
+    /// Owner.
+    pub(crate) user: UserId,
+    /// Where.
+    pub(crate) instrument: InstrumentId,
+    /// Side.
+    pub(crate) side: Side,
+    /// Pricing.
+    pub(crate) order_type: OrderType,
+    /// Limit.
+    pub(crate) price_e4: i64,
+    /// Lots to trade.
+    pub(crate) quantity: i64,
+    /// Its choice.
+    pub(crate) self_trade_prevention: SelfTradePrevention,
+}
+
+/// What matching would come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prospect {
+    /// Lots that would not trade.
+    pub(crate) left: i64,
+    /// |price| × quantity × multiplier of what would trade, in 1e-4.
+    pub(crate) amount_e4: i128,
+    /// Whether an order of the same user would stop it.
+    pub(crate) stopped: bool,
+}
+
+impl Taker {
+    /// The worst rank on the other side that it reaches.
+    fn limit_rank(&self) -> i64 {
+        limit_rank(self.side, self.order_type, self.price_e4)
+    }
+}
+
+fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
+    match order_type {
+        OrderType::Limit => rank(side.opposite(), price_e4),
+        OrderType::Market => i64::MAX,
+    }
+}
+
+impl Engine {
+    /// Whether an order would meet any other, of whomever.
+    pub(crate) fn would_cross(&self, taker: &Taker) -> bool {
+        let book = &self.listings[taker.instrument.0 as usize].book;
+        book.best_within(taker.side.opposite(), taker.limit_rank()).is_some()
+    }
+
+    /// What matching would do. Whole levels are taken at once where the user has nothing to meet.
+    pub(crate) fn prospect(&self, taker: &Taker) -> Prospect {
+        let listing = &self.listings[taker.instrument.0 as usize];
+        let opposite = taker.side.opposite();
+        let multiplier = listing.instrument.multiplier;
+        let meets_own = self.users[taker.user.0 as usize]
+            .account(taker.instrument)
+            .is_some_and(|account| self.accounts[account as usize].open_quantity[crate::book::index(opposite)] > 0);
+        let mut prospect = Prospect {
+            left: taker.quantity,
+            amount_e4: 0,
+            stopped: false,
+        };
+        let limit = taker.limit_rank();
+        for level in listing.book.levels(opposite) {
+            let price_e4 = level.total.price_e4;
+            if prospect.left == 0 || rank(opposite, price_e4) > limit {
+                break;
+            }
+            if !meets_own {
+                prospect.take(price_e4, level.total.quantity, multiplier);
+                continue;
+            }
+            for resting in listing.book.queue(&self.orders, level) {
+                if prospect.left == 0 {
+                    break;
+                }
+                if resting.user != taker.user {
+                    prospect.take(price_e4, resting.open_quantity(), multiplier);
+                } else if taker.self_trade_prevention != SelfTradePrevention::CancelResting {
+                    prospect.stopped = true;
+                    return prospect;
+                }
+            }
+        }
+        prospect
+    }
+
+    /// Matches an incoming order; tells whether self-trade prevention stopped it.
+    pub(crate) fn match_incoming(&mut self, order: &mut Order, account: u32, event: &mut Event) -> bool {
+        let opposite = order.side.opposite();
+        let limit = limit_rank(order.side, order.order_type, order.price_e4);
+        let event_seq = self.event_seq;
+        while order.status == OrderStatus::Open {
+            let book = &self.listings[order.instrument.0 as usize].book;
+            let Some(level) = book.best_within(opposite, limit) else {
+                break;
+            };
+            let (slot, price_e4) = (level.head, level.total.price_e4);
+            let resting = &self.orders.node(slot).order;
+            if resting.user == order.user {
+                if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
+                    self.cancel_resting(slot, CancelReason::SelfTrade, event);
+                }
+                if order.self_trade_prevention != SelfTradePrevention::CancelResting {
+                    return true;
+                }
+                continue;
+            }
+            let quantity = order.open_quantity().min(resting.open_quantity());
+            let incoming_name = (order.order_id, order.user);
+            let resting_name = (resting.order_id, resting.user);
+            let (bid, ask) = match order.side {
+                Side::Buy => (incoming_name, resting_name),
+                Side::Sell => (resting_name, incoming_name),
+            };
+            let mut trade = self.trade(order.instrument, price_e4, quantity, bid, ask);
+            trade.aggressor_side = Some(order.side);
+            event.trades.push(trade);
+            self.fill_resting(slot, &trade, false, event);
+            fill(order, quantity, event_seq);
+            self.settle(order, account, &trade);
+            self.report(fill_report(&trade, true), order, event);
+        }
+        false
+    }
+
+    /// Trades what is crossed at one price, best bid with best ask, oldest first.
+    pub(crate) fn uncross(&mut self, instrument: InstrumentId, event: &mut Event) {
+        let listing = &mut self.listings[instrument.0 as usize];
+        let Some(auction) = listing.uncross() else { return };
+        // Trading at a price that stays the same needs no indicative one.
+        listing.book.set_auction(false);
+        let mut left = auction.quantity;
+        while left > 0 {
+            let book = &self.listings[instrument.0 as usize].book;
+            let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) else {
+                break;
+            };
+            let (bid_slot, ask_slot) = (bid.head, ask.head);
+            let bid = &self.orders.node(bid_slot).order;
+            let ask = &self.orders.node(ask_slot).order;
+            let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
+            left -= quantity;
+            let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
+            let trade = self.trade(instrument, auction.price_e4, quantity, names.0, names.1);
+            event.trades.push(trade);
+            self.fill_resting(bid_slot, &trade, false, event);
+            self.fill_resting(ask_slot, &trade, false, event);
+        }
+    }
+}
+
+impl Prospect {
+    fn take(&mut self, price_e4: i64, quantity: i64, multiplier: i64) {
+        let quantity = self.left.min(quantity);
+        self.left -= quantity;
+        self.amount_e4 += amount_e4(price_e4, quantity, multiplier);
+    }
+}

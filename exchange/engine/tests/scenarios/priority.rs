@@ -1,0 +1,116 @@
+//! Price-time priority, the price of a trade, what keeps and what loses a place.
+
+use expect_test::expect;
+use optivex_engine::types::{CancelReason, OrderStatus};
+
+use crate::market::*;
+
+#[test]
+fn better_price_first_then_older_at_the_resting_price() {
+    let mut m = Market::open();
+    m.ok(sell(A, 5, 105));
+    m.ok(sell(B, 5, 100));
+    m.ok(sell(C, 5, 100));
+    m.ok(buy(D, 12, 110));
+    expect![[r#"
+        D #4 buy 12@110: accepted
+        B #2 sell 5@100: trades 5@100, whole
+        D #4 buy 12@110: takes 5@100
+        C #3 sell 5@100: trades 5@100, whole
+        D #4 buy 12@110: takes 5@100
+        A #1 sell 5@105: trades 2@105
+        D #4 buy 12@110: takes 2@105, whole
+    "#]]
+    .assert_eq(&m.reports());
+    assert_eq!(m.book(X), " | A1 3@105");
+    assert_eq!(m.changes(), " | 0x0@100, 3x1@105");
+}
+
+#[test]
+fn what_is_left_of_a_limit_order_rests_at_its_own_price() {
+    let mut m = Market::open();
+    m.ok(buy(A, 5, -100));
+    m.ok(sell(B, 8, -105));
+    assert_eq!(m.stands(), (OrderStatus::Open, 5, 3));
+    assert_eq!(m.book(X), " | B2 3@-105");
+    assert_eq!(m.changes(), "0x0@-100 | 3x1@-105");
+    assert_eq!(m.event.trades[0].price_e4, -100);
+}
+
+#[test]
+fn what_an_amend_does_to_its_place() {
+    // (new quantity, new price, the queue afterwards)
+    let cases = [
+        (None, Some(100), "A1 5@100, B2 5@100"),
+        (Some(5), None, "A1 5@100, B2 5@100"),
+        (Some(2), Some(100), "A1 2@100, B2 5@100"),
+        (Some(6), None, "B2 5@100, A1 6@100"),
+        (None, Some(105), "A1 5@105, B2 5@100"),
+        (None, Some(95), "B2 5@100, A1 5@95"),
+        (Some(1), Some(95), "B2 5@100, A1 1@95"),
+    ];
+    for (quantity, price_e4, queue) in cases {
+        let mut m = Market::open();
+        let order = m.rest(buy(A, 5, 100));
+        m.ok(buy(B, 5, 100));
+        m.ok(amend(A, order, quantity, price_e4));
+        assert_eq!(m.book(X), format!("{queue} | "), "{quantity:?} {price_e4:?}");
+    }
+}
+
+#[test]
+fn an_amend_that_changes_nothing_is_an_event_without_a_book_change() {
+    let mut m = Market::open();
+    let order = m.rest(buy(A, 5, 100));
+    m.ok(amend(A, order, 5, 100));
+    assert_eq!(m.reports(), "A #1 buy 5@100: amended\n");
+    assert!(m.event.books.is_empty());
+    assert_eq!(m.engine.book_seq(X), 1);
+}
+
+#[test]
+fn an_amend_to_more_at_the_same_price_as_the_only_order_changes_one_level() {
+    let mut m = Market::open();
+    let order = m.rest(buy(A, 5, 100));
+    m.ok(amend(A, order, 7, None));
+    assert_eq!(m.changes(), "7x1@100 | ");
+}
+
+#[test]
+fn an_amended_order_may_trade() {
+    let mut m = Market::open();
+    let order = m.rest(buy(A, 5, 100));
+    m.ok(sell(B, 3, 105));
+    m.ok(amend(A, order, None, 105));
+    expect![[r#"
+        A #1 buy 5@105: amended
+        B #2 sell 3@105: trades 3@105, whole
+        A #1 buy 5@105: takes 3@105
+    "#]]
+    .assert_eq(&m.reports());
+    assert_eq!(m.changes(), "2x1@105, 0x0@100 | 0x0@105");
+    assert_eq!(m.stands(), (OrderStatus::Open, 3, 2));
+}
+
+#[test]
+fn an_amend_to_what_is_filled_ends_the_order() {
+    for quantity in [0, 2, 3] {
+        let mut m = Market::open();
+        let order = m.rest(buy(A, 5, 100));
+        m.ok(sell(B, 3, 100));
+        m.ok(amend(A, order, quantity, None));
+        assert_eq!(m.reports(), "A #1 buy 5@100: Cancelled(User), 3 filled\n");
+        assert_eq!(m.stands(), (OrderStatus::Cancelled(CancelReason::User), 3, 0));
+        assert_eq!(m.book(X), " | ");
+    }
+}
+
+#[test]
+fn a_partial_fill_keeps_its_place() {
+    let mut m = Market::open();
+    m.ok(buy(A, 5, 100));
+    m.ok(buy(B, 5, 100));
+    m.ok(sell(C, 3, 100));
+    m.ok(sell(C, 3, 100));
+    assert_eq!(m.book(X), "B2 4@100 | ");
+}
