@@ -66,6 +66,8 @@ impl Decoder<'_> {
             0..560 => self.insert(gene),
             560..730 => self.amend(gene),
             730..790 => self.cancel(gene),
+            // A deep book is to stay deep.
+            790..803 | 878..881 if self.profile.deep => self.insert(gene),
             790..798 => self.cancel_all(gene),
             798..803 => Command::CancelOnDisconnect {
                 user: self.user(gene),
@@ -98,7 +100,7 @@ impl Decoder<'_> {
             958..964 => Command::RegisterUser {
                 username: ArrayString::from(&format!("user{}", gene[5] % 9)).expect("short"),
             },
-            964..984 => self.insert(gene),
+            964..980 => self.malformed(gene),
             _ => self.create(gene, usize::from(gene[5]) % self.profile.listings.len()),
         }
     }
@@ -173,11 +175,13 @@ impl Decoder<'_> {
         let ticks = |ticks: i64| (listing.mid + ticks) * listing.tick;
         let edge = PRICE_E4_MAX / listing.tick * listing.tick;
         // Bids lean below, asks above, so that books fill; the middle overlaps.
+        let apart = if self.profile.deep { 25 } else { 2 };
         let lean = match side {
-            Side::Buy => -2,
-            Side::Sell => 2,
+            Side::Buy => -apart,
+            Side::Sell => apart,
         };
         let price = match choice {
+            0..=57 if self.profile.deep => ticks(value % 81 - 40 + lean),
             0..=45 => ticks(value % 9 - 4 + lean),
             46..=57 => ticks(value % 31 - 15 + 2 * lean),
             58 => ticks(value - 512),
@@ -246,6 +250,87 @@ impl Decoder<'_> {
                 ClientOrderId::new()
             },
         })
+    }
+
+    /// A command of the wrong form, and one in range that only just is.
+    fn malformed(&self, gene: &Gene) -> Command {
+        let mut insert = match self.insert(gene) {
+            Command::InsertOrder(insert) => insert,
+            other => return other,
+        };
+        let user = insert.user;
+        let amend = |price_e4, quantity| {
+            let (user, order, _) = self.target(gene);
+            let change = AmendOrder {
+                user,
+                order,
+                price_e4,
+                quantity,
+            };
+            Command::AmendOrder(change)
+        };
+        let terms = &mut insert.terms;
+        match gene[4] % 20 {
+            0 => terms.quantity = 0,
+            1 => terms.quantity = QUANTITY_MAX + 1,
+            2 => terms.price_e4 = PRICE_E4_MAX + 1,
+            3 => terms.price_e4 = i64::MIN,
+            4 => (terms.order_type, terms.time_in_force) = (OrderType::Market, TimeInForce::GoodTillCancelled),
+            5 => (terms.order_type, terms.price_e4) = (OrderType::Market, 1),
+            6 => (terms.post_only, terms.time_in_force) = (true, TimeInForce::ImmediateOrCancel),
+            7 => terms.quantity = i64::MIN,
+            8 => return amend(None, None),
+            9 => return amend(Some(i64::MIN), None),
+            10 => return amend(None, Some(-1)),
+            11 => return amend(None, Some(i64::MAX)),
+            12 => return amend(Some(PRICE_E4_MAX + 1), Some(1)),
+            13 => {
+                return Command::RegisterUser {
+                    username: ArrayString::new(),
+                };
+            }
+            14 | 15 => {
+                let comment = "x".repeat(256 + usize::from(gene[4] % 20 == 15));
+                return Command::SuspendUser { user, comment };
+            }
+            16 => {
+                let limits = UserRiskLimits {
+                    max_outstanding_quantity: Some(-1),
+                    ..UserRiskLimits::default()
+                };
+                return Command::SetUserRiskLimits { user, limits };
+            }
+            17 => {
+                let window = RollingWindowLimit {
+                    limit: 1,
+                    window_in_seconds: [0, 86_401][usize::from(gene[5]) % 2],
+                };
+                let limits = InstrumentRiskLimits {
+                    order_amount: Some(window),
+                    ..InstrumentRiskLimits::default()
+                };
+                let instrument = insert.instrument;
+                return Command::SetInstrumentRiskLimits {
+                    user,
+                    instrument,
+                    limits,
+                };
+            }
+            _ => {
+                if let Command::CreateInstrument(mut create) = self.create(gene, 0) {
+                    match gene[5] % 6 {
+                        0 => create.multiplier = 0,
+                        1 => create.tick_size_e4 = 0,
+                        2 => create.initial_phase = TradingPhase::Closed,
+                        3 => create.currency = ArrayString::new(),
+                        4 => create.symbol = ArrayString::from("a b").expect("short"),
+                        _ => create.description = "é".repeat(129),
+                    }
+                    return Command::CreateInstrument(create);
+                }
+            }
+        }
+        Command::InsertOrder(insert)
     }
 
     /// An insert again, with the same content or nearly.

@@ -59,7 +59,9 @@ pub(crate) struct Profile {
     pub(crate) coarse_windows: bool,
     /// How many out of 16 limits are set when limits are replaced.
     pub(crate) strictness: u16,
-    /// Lots of time pass between commands, or little.
+    /// Prices lie far apart and few orders leave, so that books become deep.
+    pub(crate) deep: bool,
+    /// Little time passes between commands, or much.
     pub(crate) hurry: bool,
 }
 
@@ -68,7 +70,8 @@ impl Profile {
         let mut random = Random::new(seed ^ 0x0970_1E87);
         let listings = (0..10).map(|_| listing(&mut random)).collect();
         let coarse_windows = random.next() % 8 == 7;
-        let limits = Limits {
+        let deep = random.next() % 16 == 15;
+        let mut limits = Limits {
             users_max: 7,
             instruments_max: 8,
             open_orders_max: random.one_of(&[1000, 120, 40, 12]),
@@ -81,14 +84,20 @@ impl Profile {
                 65_536
             },
         };
+        if deep {
+            limits.open_orders_max = 1000;
+            limits.open_orders_per_user_max = 1000;
+            limits.price_levels_per_side_max = 1000;
+        }
         Self {
             seed,
             users: 3 + (random.next() % 4) as u32,
-            created: 1 + (random.next() % 4) as usize,
+            created: if deep { 1 } else { 1 + (random.next() % 4) as usize },
             listings,
             limits,
             coarse_windows,
-            strictness: random.one_of(&[3, 1, 6, 12]),
+            deep,
+            strictness: if deep { 0 } else { random.one_of(&[3, 1, 6, 12]) },
             hurry: random.next().is_multiple_of(2),
         }
     }

@@ -10,4 +10,3 @@ mod trial;
 pub(crate) use generate::{Gene, Profile, Random};
 pub(crate) use shrink::{Failure, run, shrink};
 pub(crate) use trial::Coverage;
-

@@ -1,9 +1,31 @@
 //! Runs a list of genes, and makes a failing list short.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use super::generate::{Gene, Profile};
 use super::trial::{Coverage, Trial};
+
+thread_local! {
+    /// Where the engine panicked; only listened to while an episode runs.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps the panics of episodes quiet: hundreds of them while a failure is shrunk.
+fn listen() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            let heard = PANIC.with_borrow_mut(|panic| panic.as_mut().map(|panic| *panic = info.to_string()));
+            if heard.is_none() {
+                usual(info);
+            }
+        }));
+    });
+    PANIC.set(Some(String::new()));
+}
 
 /// A difference, and how to get there.
 pub(crate) struct Failure {
@@ -20,6 +42,7 @@ pub(crate) fn run(profile: &Profile, genes: &[Gene], coverage: &mut Coverage) ->
     let mut trial = Trial::new(profile.clone());
     let mut steps = 0;
     // A panic of the engine is a difference as well.
+    listen();
     let result = catch_unwind(AssertUnwindSafe(|| {
         trial.open()?;
         for gene in genes {
@@ -28,17 +51,14 @@ pub(crate) fn run(profile: &Profile, genes: &[Gene], coverage: &mut Coverage) ->
         }
         trial.close()
     }));
+    let panic = PANIC.take();
     let difference = match result {
         Ok(Ok(())) => {
             coverage.add(trial.coverage());
             return Ok(());
         }
         Ok(Err(difference)) => difference,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            format!("panic: {}", text.unwrap_or("without words"))
-        }
+        Err(_) => panic.unwrap_or_default(),
     };
     Err(Failure {
         steps,

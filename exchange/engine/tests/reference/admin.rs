@@ -1,10 +1,10 @@
 //! Users, instruments and phases of the model.
 
-use optivex_engine::command::{CreateInstrument, validate_instrument_limits, validate_user_limits};
+use optivex_engine::command::{CreateInstrument, InvalidField, validate_instrument_limits, validate_user_limits};
 use optivex_engine::event::{Outcome, ReportKind, Trade};
 use optivex_engine::types::{
-    CancelReason, Instrument, InstrumentId, InstrumentRiskLimits, Order, OrderStatus, TradeId, TradingPhase, UserId,
-    UserRiskLimits,
+    CancelReason, Instrument, InstrumentId, InstrumentRiskLimits, Order, OrderStatus, TEXT_BYTES_MAX, TradeId,
+    TradingPhase, UserId, UserRiskLimits,
 };
 use optivex_engine::{Applied, Refusal};
 
@@ -13,6 +13,9 @@ use super::{Answer, Book, Holding, Model, User};
 
 impl Model {
     pub(super) fn register_user(&mut self, name: &str) -> Result<Outcome, Refusal> {
+        if name.is_empty() {
+            return Err(InvalidField::new("username", "not empty").into());
+        }
         if let Some(known) = self.users.iter().position(|user| user.name == name) {
             return Ok(Outcome::UserRegistered(UserId(known as u32)));
         }
@@ -172,6 +175,9 @@ impl Model {
     }
 
     pub(super) fn suspend_user(&mut self, id: UserId, comment: &str) -> Result<Outcome, Refusal> {
+        if comment.len() > TEXT_BYTES_MAX {
+            return Err(InvalidField::new("comment", "at most 256 bytes").into());
+        }
         self.known_user(id)?;
         self.user_mut(id).suspension = Some(comment.to_owned());
         let all = self.open_orders_where(|order| order.user == id);

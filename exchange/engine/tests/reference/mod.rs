@@ -99,7 +99,10 @@ impl Model {
     /// Applies one input; a new order gets the id given. Every command checks all before it changes
     /// anything, so a refusal leaves no trace. The event is empty unless the answer is an event.
     pub(crate) fn apply(&mut self, input: &Input, new_order: OrderId) -> Result<(Applied, Event), Refusal> {
-        let now = input.time_unix_ns.max(self.time);
+        let now = match self.event_seq {
+            0 => input.time_unix_ns,
+            _ => input.time_unix_ns.max(self.time),
+        };
         let before: Vec<Picture> = self.books.iter().map(Book::picture).collect();
         self.event = Event {
             event_seq: self.event_seq + 1,

@@ -1,6 +1,6 @@
 //! What users do with orders, in the model.
 
-use optivex_engine::command::{AmendOrder, InsertOrder, OrderRef};
+use optivex_engine::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
 use optivex_engine::event::{OrderOutcome, Outcome, ReportKind};
 use optivex_engine::types::{
     CancelReason, InstrumentId, NOTIONAL_E4_MAX, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side,
@@ -124,6 +124,7 @@ impl Model {
 
     pub(super) fn amend_order(&mut self, amend: &AmendOrder) -> Result<Outcome, Refusal> {
         amend.validate()?;
+        check_form(amend.order)?;
         self.known_user(amend.user)?;
         let old = self.find_open(amend.user, amend.order).ok_or(Refusal::OrderNotOpen)?;
         let price = amend.price_e4.unwrap_or(old.price_e4);
@@ -180,6 +181,7 @@ impl Model {
     }
 
     pub(super) fn cancel_order(&mut self, user: UserId, order: OrderRef) -> Result<Outcome, Refusal> {
+        check_form(order)?;
         self.known_user(user)?;
         let order = self.find_open(user, order).ok_or(Refusal::OrderNotOpen)?;
         self.count_message(user);
@@ -374,6 +376,13 @@ impl Model {
         if order.filled_quantity == order.quantity {
             order.status = OrderStatus::Filled;
         }
+    }
+}
+
+fn check_form(order: OrderRef) -> Result<(), Refusal> {
+    match order {
+        OrderRef::Client(id) if id.is_empty() => Err(InvalidField::new("client_order_id", "not empty").into()),
+        _ => Ok(()),
     }
 }
 

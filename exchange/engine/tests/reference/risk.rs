@@ -212,7 +212,7 @@ impl Model {
     }
 
     /// Every limit that is set and every outstanding sum that is not zero: the user's, then those of
-    /// each instrument, in the order of the contract's fields.
+    /// each instrument by symbol, by name.
     pub(crate) fn risk_usage(&self, user_id: UserId, now: i64) -> Vec<RiskUsage> {
         let Some(user) = self.users.get(user_id.0 as usize) else {
             return Vec::new();
@@ -257,6 +257,8 @@ impl Model {
             let reach = (held + sums.buy).max(-held + sums.sell);
             tell("max_position", place, reach, limits.max_position, false);
         }
+        let symbol = |instrument: Option<InstrumentId>| instrument.map(|id| self.book(id).instrument.symbol);
+        usages.sort_by_key(|usage| (symbol(usage.instrument), usage.limit_name));
         usages
     }
 }
