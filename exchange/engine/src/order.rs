@@ -139,9 +139,19 @@ impl Orders {
         }
     }
 
-    /// Whether a slot holds an order.
-    pub(crate) fn is_taken(&self, slot: u32) -> bool {
-        matches!(self.slots.get(slot as usize), Some(Some(_)))
+    /// Whether there is such a slot and it holds no order.
+    pub(crate) fn is_vacant(&self, slot: u32) -> bool {
+        matches!(self.slots.get(slot as usize), Some(None))
+    }
+
+    /// Whether exactly the free slots are vacant.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.free.iter().all(|slot| self.is_vacant(*slot)) && self.iter().count() == self.len()
+    }
+
+    /// All open orders, by slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Order> {
+        self.slots.iter().flatten().map(|node| &node.order)
     }
 
     /// The order in a slot that some list or level names.

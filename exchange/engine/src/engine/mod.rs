@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// The user's account in an instrument; both exist.
-    fn account_for(&mut self, user: UserId, instrument: InstrumentId) -> u32 {
+    pub(crate) fn account_for(&mut self, user: UserId, instrument: InstrumentId) -> u32 {
         let owner = &mut self.users[user.0 as usize];
         if let Some(account) = owner.account(instrument) {
             return account;

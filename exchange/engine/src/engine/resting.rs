@@ -9,6 +9,12 @@ use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, User
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
     pub(crate) fn rest(&mut self, order: Order, account: u32) {
+        let slot = self.link(order, account);
+        self.enter_book(slot);
+    }
+
+    /// An order with its owner's highest id takes its slot and its place in the owner's list.
+    pub(crate) fn link(&mut self, order: Order, account: u32) -> u32 {
         let user = &mut self.users[order.user.0 as usize];
         let before = std::mem::replace(&mut user.last_order, NIL);
         let slot = self.orders.put(Node {
@@ -26,7 +32,7 @@ impl Engine {
             NIL => user.first_order = slot,
             _ => self.orders.node_mut(before).user_next = slot,
         }
-        self.enter_book(slot);
+        slot
     }
 
     /// An order joins its level, behind all others.

@@ -1,21 +1,99 @@
 //! The whole state as bytes, and back.
+//!
+//! One state has one form: records in a fixed order, one after the other, sealed with the SHA-256 of
+//! all of them, which is the state's digest. What is read is checked as input of a stranger would be, and
+//! at last by writing it again: it must give the same digest.
+
+mod decode;
+mod encode;
+mod message;
+
+use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, SnapshotError};
+use crate::types::{OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase};
 
-#[allow(clippy::todo)]
+/// Bytes of the seal: its field's key, its length, the digest.
+const SEAL_BYTES: usize = 2 + 32;
+/// Bytes that the digest gathers before it takes them in.
+const DIGEST_CHUNK_BYTES: usize = 1 << 16;
+
+// Codes of the enums are one more than the place here; 0 is none.
+const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+const PHASES: [TradingPhase; 4] = [
+    TradingPhase::Auction,
+    TradingPhase::Continuous,
+    TradingPhase::Halted,
+    TradingPhase::Closed,
+];
+const ORDER_TYPES: [OrderType; 2] = [OrderType::Limit, OrderType::Market];
+const TIMES_IN_FORCE: [TimeInForce; 3] = [
+    TimeInForce::GoodTillCancelled,
+    TimeInForce::ImmediateOrCancel,
+    TimeInForce::FillOrKill,
+];
+const SELF_TRADE_PREVENTIONS: [SelfTradePrevention; 3] = [
+    SelfTradePrevention::CancelIncoming,
+    SelfTradePrevention::CancelResting,
+    SelfTradePrevention::CancelBoth,
+];
+
 impl Engine {
     /// The whole state as bytes (protobuf, versioned).
     pub fn snapshot(&self) -> Vec<u8> {
-        todo!()
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes, &mut |_| {});
+        let seal = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&seal_key());
+        bytes.extend_from_slice(&seal);
+        bytes
     }
 
-    /// The state that [`Engine::snapshot`] wrote.
-    pub fn restore(_snapshot: &[u8]) -> Result<Self, SnapshotError> {
-        todo!()
+    /// The state that [`Engine::snapshot`] wrote. A damaged snapshot is an error.
+    pub fn restore(snapshot: &[u8]) -> Result<Self, SnapshotError> {
+        let wrong = |what: &str| SnapshotError(what.to_owned());
+        let state_bytes = snapshot
+            .len()
+            .checked_sub(SEAL_BYTES)
+            .ok_or_else(|| wrong("too short"))?;
+        let (state, seal) = snapshot.split_at(state_bytes);
+        let (key, seal) = seal.split_at(2);
+        if key != seal_key() || Sha256::digest(state).as_slice() != seal {
+            return Err(wrong("the seal is broken: damaged or cut off"));
+        }
+        let engine = decode::decode(state)?;
+        if engine.digest() != seal {
+            return Err(wrong("it says more than a state does"));
+        }
+        Ok(engine)
     }
 
     /// SHA-256 over the canonical form of the state: equal after restore and after replay.
     pub fn digest(&self) -> [u8; 32] {
-        todo!()
+        let mut hash = Sha256::new();
+        let mut bytes = Vec::with_capacity(2 * DIGEST_CHUNK_BYTES);
+        self.encode(&mut bytes, &mut |bytes| {
+            if bytes.len() >= DIGEST_CHUNK_BYTES {
+                hash.update(&*bytes);
+                bytes.clear();
+            }
+        });
+        hash.update(&bytes);
+        hash.finalize().into()
     }
 }
+
+fn seal_key() -> [u8; 2] {
+    [encode::key(message::tag::SEAL), 32]
+}
+
+fn code<T: PartialEq>(all: &[T], value: T) -> u32 {
+    all.iter().position(|one| *one == value).map_or(0, |at| at as u32 + 1)
+}
+
+fn value<T: Copy>(all: &[T], code: u32) -> Option<T> {
+    all.get(code.checked_sub(1)? as usize).copied()
+}
+
+#[cfg(test)]
+mod tests;

@@ -66,10 +66,13 @@ impl Market {
             time_unix_ns: self.now,
             command: command.into(),
         };
+        let before = self.engine.digest();
         let applied = self.engine.apply(&input, &mut self.event);
-        match &applied {
-            Ok(Applied::Event) => self.accepted.push(input),
-            _ => assert_eq!(self.event, Event::default(), "nothing happened"),
+        if applied == Ok(Applied::Event) {
+            self.accepted.push(input);
+        } else {
+            assert_eq!(self.event, Event::default(), "nothing happened");
+            assert_eq!(self.engine.digest(), before, "nothing changed");
         }
         applied
     }
@@ -180,6 +183,23 @@ impl Market {
             }
             _ => panic!("no order: {:?}", self.event.outcome),
         }
+    }
+}
+
+impl Drop for Market {
+    /// Whatever a scenario did: its state is what a replay and a restored snapshot give.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut replayed = Engine::new(*self.engine.limits());
+        for input in &self.accepted {
+            let applied = replayed.apply(input, &mut self.event);
+            assert_eq!(applied, Ok(Applied::Event), "replay of {input:?}");
+        }
+        assert_eq!(replayed.digest(), self.engine.digest(), "replay");
+        let restored = Engine::restore(&self.engine.snapshot()).expect("its own snapshot");
+        assert_eq!(restored.digest(), self.engine.digest(), "restore");
     }
 }
 

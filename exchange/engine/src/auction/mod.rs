@@ -253,3 +253,6 @@ pub(crate) fn clearing(
     };
     Some(Indicative { price_e4, quantity })
 }
+
+#[cfg(test)]
+mod tests;
