@@ -73,10 +73,11 @@ impl Decoder<'_> {
                 user: self.user(gene),
                 after: self.some_order_id(gene),
             },
-            803..850 => self.retry(gene),
-            850..878 => Command::SetTradingPhase {
+            803..850 if !self.profile.auctions => self.retry(gene),
+            803..878 => Command::SetTradingPhase {
                 instrument: self.instrument(gene),
                 phase: match gene[5] % 64 {
+                    0..=25 | 56..=62 if self.profile.auctions => TradingPhase::Auction,
                     0..=35 => TradingPhase::Continuous,
                     36..=55 => TradingPhase::Auction,
                     56..=62 => TradingPhase::Halted,
@@ -175,7 +176,11 @@ impl Decoder<'_> {
         let ticks = |ticks: i64| (listing.mid + ticks) * listing.tick;
         let edge = PRICE_E4_MAX / listing.tick * listing.tick;
         // Bids lean below, asks above, so that books fill; the middle overlaps.
-        let apart = if self.profile.deep { 25 } else { 2 };
+        let apart = match (self.profile.deep, self.profile.auctions) {
+            (true, _) => 25,
+            (false, true) => 0,
+            (false, false) => 2,
+        };
         let lean = match side {
             Side::Buy => -apart,
             Side::Sell => apart,
@@ -198,6 +203,7 @@ impl Decoder<'_> {
     fn quantity(&self, instrument: InstrumentId, price: i64, gene: u16) -> i64 {
         let (choice, value) = (gene % 64, i64::from(gene / 64));
         let quantity = match choice {
+            0..=57 if self.profile.auctions => 1 + value % 4,
             0..=45 => 1 + value % 10,
             46..=57 => 1 + value % 60,
             58 => 1_000,

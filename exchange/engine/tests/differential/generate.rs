@@ -61,6 +61,8 @@ pub(crate) struct Profile {
     pub(crate) strictness: u16,
     /// Prices lie far apart and few orders leave, so that books become deep.
     pub(crate) deep: bool,
+    /// Call auctions follow each other, with small orders, so that prices are often equally good.
+    pub(crate) auctions: bool,
     /// Little time passes between commands, or much.
     pub(crate) hurry: bool,
 }
@@ -79,7 +81,7 @@ impl Profile {
             price_levels_per_side_max: random.one_of(&[1000, 30, 8, 3]),
             client_order_ids_per_user_max: random.one_of(&[16, 5, 1, 0]),
             rolling_window_moments_max: if coarse_windows {
-                random.one_of(&[2, 3, 4, 8, 16])
+                random.one_of(&[2, 0, 1, 3, 4, 8, 16])
             } else {
                 65_536
             },
@@ -97,6 +99,7 @@ impl Profile {
             limits,
             coarse_windows,
             deep,
+            auctions: !deep && random.next() % 4 == 3,
             strictness: if deep { 0 } else { random.one_of(&[3, 1, 6, 12]) },
             hurry: random.next().is_multiple_of(2),
         }

@@ -72,7 +72,7 @@ pub(crate) fn run(profile: &Profile, genes: &[Gene], coverage: &mut Coverage) ->
 pub(crate) fn shrink(profile: &Profile, genes: &[Gene], failure: Failure) -> Failure {
     let mut genes = genes[..failure.steps].to_vec();
     let mut best = failure;
-    let mut attempts = 3_000;
+    let mut attempts = 1_500;
     let mut fails = |genes: &[Gene]| {
         if attempts == 0 {
             return None;
