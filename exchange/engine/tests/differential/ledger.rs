@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use optivex_engine::Limits;
 use optivex_engine::command::{Command, InsertOrder};
 use optivex_engine::event::{BookChange, Event, Outcome, Report, ReportKind, Trade};
+use optivex_engine::limits::ORDER_SLOTS_MAX;
 use optivex_engine::types::{
     Instrument, InstrumentId, Level, Order, OrderId, OrderStatus, OrderType, RollingWindowLimit, Side, TradingPhase,
     UserId,
@@ -42,6 +44,11 @@ pub(crate) struct Ledger {
     pub(crate) recent_done: VecDeque<OrderId>,
     pub(crate) recent_inserts: VecDeque<InsertOrder>,
     pub(crate) recent_times: VecDeque<i64>,
+    /// What order ids carry beside their count: a place that the last order to end left, else a new
+    /// one; an order that came when all were taken has none.
+    free_slots: Vec<u32>,
+    slots: u32,
+    slots_max: u32,
     report_seqs: BTreeMap<UserId, u64>,
     messages: BTreeMap<UserId, History>,
     lots: BTreeMap<(UserId, InstrumentId), History>,
@@ -110,7 +117,19 @@ impl History {
     }
 }
 
+fn slot_of(order: OrderId) -> u32 {
+    (order.0 & u64::from(ORDER_SLOTS_MAX)) as u32
+}
+
 impl Ledger {
+    /// Of an exchange where nothing happened yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            slots_max: limits.open_orders_max,
+            ..Self::default()
+        }
+    }
+
     /// Takes the event of an accepted command; says what is wrong with it.
     pub(crate) fn take(&mut self, command: &Command, event: &Event) -> Result<(), String> {
         self.event_seq += 1;
@@ -289,6 +308,9 @@ impl Ledger {
             self.open.insert(order.order_id, order);
         } else {
             self.open.remove(&order.order_id);
+            if slot_of(order.order_id) < self.slots_max {
+                self.free_slots.push(slot_of(order.order_id));
+            }
             self.recent_done.push_back(order.order_id);
         }
         Ok(())
@@ -301,11 +323,16 @@ impl Ledger {
             id.0 >> 24 == (last.0 >> 24) + 1,
             "orders are counted without gaps: {id:?} after {last:?}"
         );
-        let slot = |id: OrderId| id.0 & 0xFF_FFFF;
-        ensure!(
-            !self.open.keys().any(|open| slot(*open) == slot(id)),
-            "slot of {id:?} is taken"
-        );
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
+            let unused = self.slots;
+            self.slots += u32::from(unused < self.slots_max);
+            if unused < self.slots_max {
+                unused
+            } else {
+                ORDER_SLOTS_MAX
+            }
+        });
+        ensure!(slot_of(id) == slot, "the slot last freed is {slot}: {id:?}");
         ensure!(
             order.filled_quantity == 0 && order.status == OrderStatus::Open,
             "a new order is open"
