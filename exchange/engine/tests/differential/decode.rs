@@ -43,7 +43,10 @@ impl Decoder<'_> {
             54..=60 => {
                 // Exactly where an earlier entry leaves a window, or a nanosecond before.
                 let times = &self.ledger.recent_times;
-                let window = i64::from(WINDOWS[value as usize % 4]) * SECOND;
+                let window = match value % 64 {
+                    63 => 86_400 * SECOND,
+                    _ => i64::from(WINDOWS[value as usize % 4]) * SECOND,
+                };
                 let edges = times.iter().map(|time| time.saturating_add(window));
                 let edge = edges.filter(|edge| *edge > now).min();
                 edge.map_or(now, |edge| edge - i64::from(value % 3 == 2))
@@ -53,6 +56,7 @@ impl Decoder<'_> {
                 0..=7 => i64::MIN,
                 8..=15 => 0,
                 16..=23 => now.saturating_add(86_400 * SECOND),
+                32..=47 => now.saturating_add(value % 16 * 3_600 * SECOND),
                 24 if self.profile.seed % 16 == 15 => i64::MAX - SECOND / 2,
                 25 if self.profile.seed % 16 == 14 => i64::MAX,
                 _ => now.saturating_add(5 * SECOND),
