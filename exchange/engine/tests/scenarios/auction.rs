@@ -1,7 +1,7 @@
 //! The call auction: which price, who trades, what is told meanwhile.
 
 use expect_test::expect;
-use optivex_engine::types::{Indicative, TradingPhase};
+use optivex_engine::types::{Indicative, PRICE_E4_MAX, TradingPhase};
 use optivex_engine::{Command, Limits};
 
 use crate::market::*;
@@ -119,6 +119,27 @@ fn the_price() {
             &[(1, -10)],
             Some((-10, 1)),
             "from one sign to the other",
+        ),
+        (
+            Some(0),
+            &[(1, PRICE_E4_MAX)],
+            &[(1, -PRICE_E4_MAX)],
+            Some((0, 1)),
+            "from one end of prices to the other",
+        ),
+        (
+            None,
+            &[(2, PRICE_E4_MAX)],
+            &[(1, PRICE_E4_MAX)],
+            Some((PRICE_E4_MAX, 1)),
+            "at the highest price",
+        ),
+        (
+            None,
+            &[(1, -PRICE_E4_MAX)],
+            &[(2, -PRICE_E4_MAX)],
+            Some((-PRICE_E4_MAX, 1)),
+            "at the lowest price",
         ),
     ];
     for (last, bids, offers, price, why) in cases {
