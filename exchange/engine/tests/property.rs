@@ -179,6 +179,7 @@ const EXPECTED: &[&str] = &[
     "refused: UnknownUser",
     "refused: UserSuspended",
     "refused: WouldCross",
+    "refused: by a window that keeps few moments",
     "refused: instrument's max_order_quantity",
     "refused: instrument's max_outstanding_amount_e4",
     "refused: instrument's max_outstanding_quantity",
@@ -194,5 +195,7 @@ const EXPECTED: &[&str] = &[
     "refused: user's message_rate_rolling_limit",
     "refused: users_max",
     "restored",
+    "time: at its end",
+    "time: backwards",
     "uncross",
 ];

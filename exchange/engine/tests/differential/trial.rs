@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use optivex_engine::command::{Command, Input, OrderRef};
-use optivex_engine::event::{Event, Outcome, ReportKind};
+use optivex_engine::event::{BookChange, Event, Outcome, ReportKind};
+use optivex_engine::refusal::LimitBreach;
 use optivex_engine::types::{
-    ClientOrderId, InstrumentId, Level, Order, OrderId, OrderStatus, SelfTradePrevention, Side, TradingPhase, UserId,
-    Username,
+    CancelReason, ClientOrderId, InstrumentId, Level, Order, OrderId, OrderStatus, SelfTradePrevention, Side,
+    TradingPhase, UserId, Username,
 };
 use optivex_engine::{Applied, Engine, Refusal};
 
@@ -183,6 +184,12 @@ impl Trial {
             *told = Some((result.clone(), self.event.clone()));
         }
         self.cover(&result);
+        if input.time_unix_ns < self.ledger.time {
+            self.coverage.count("time: backwards");
+        }
+        if input.time_unix_ns > i64::MAX - 1_000_000_000 {
+            self.coverage.count("time: at its end");
+        }
         if result != Ok(Applied::Event) {
             ensure!(self.event == Event::default(), "an event is left without an event");
             ensure!(
@@ -193,9 +200,13 @@ impl Trial {
                 ensure!(self.engine.digest() == digest, "a refused command changed the state");
             }
         }
+        if check_digest && let Err(Refusal::RateLimit { breach, retry_after_ns }) = &result {
+            self.check_retry_after(&input, breach, *retry_after_ns)?;
+        }
         if self.profile.coarse_windows
             && let Err(Refusal::RateLimit { breach, .. }) = &result
         {
+            self.coverage.count("refused: by a window that keeps few moments");
             return self.compare_coarse_refusal(&input, breach);
         }
         let new_order = match &self.event.outcome {
@@ -225,12 +236,35 @@ impl Trial {
         self.check_capacity()
     }
 
+    /// The command passes this limit after the time told if nothing else happens, and not before; one
+    /// that never would is told the whole window.
+    fn check_retry_after(&self, input: &Input, breach: &LimitBreach, retry_after: i64) -> Result<(), String> {
+        ensure!(retry_after > 0, "retry after {retry_after}");
+        if breach.attempted > i128::from(breach.limit) {
+            return Ok(());
+        }
+        let now = input.time_unix_ns.max(self.ledger.time);
+        let Some(then) = now.checked_add(retry_after) else {
+            return Ok(());
+        };
+        let snapshot = self.engine.snapshot();
+        for (time_unix_ns, passes) in [(then, true), (then - 1, false)] {
+            let mut engine = Engine::restore(&snapshot).map_err(|error| error.to_string())?;
+            let command = input.command.clone();
+            let later = engine.apply(&Input { time_unix_ns, command }, &mut Event::default());
+            let same = matches!(&later, Err(Refusal::RateLimit { breach: again, .. })
+                if (again.limit_name, again.instrument) == (breach.limit_name, breach.instrument));
+            ensure!(
+                same != passes,
+                "after {} of {retry_after} ns: {later:?}",
+                time_unix_ns - now
+            );
+        }
+        Ok(())
+    }
+
     /// Windows that keep few moments may count too long, never too short.
-    fn compare_coarse_refusal(
-        &self,
-        input: &Input,
-        breach: &optivex_engine::refusal::LimitBreach,
-    ) -> Result<(), String> {
+    fn compare_coarse_refusal(&self, input: &Input, breach: &LimitBreach) -> Result<(), String> {
         let user = match &input.command {
             Command::InsertOrder(insert) => insert.user,
             Command::AmendOrder(amend) => amend.user,
@@ -493,8 +527,7 @@ impl Trial {
                     };
                     coverage.count(&format!("{what}: {:?} {filled}", order.status));
                     for report in &event.reports {
-                        let stopped = report.order.status
-                            == OrderStatus::Cancelled(optivex_engine::types::CancelReason::SelfTrade);
+                        let stopped = report.order.status == OrderStatus::Cancelled(CancelReason::SelfTrade);
                         if report.kind == ReportKind::Cancelled && stopped && report.order.order_id != order.order_id {
                             let both = order.status == report.order.status;
                             let stp = if both {
@@ -543,9 +576,7 @@ fn compare_events(model: &Event, engine: &Event) -> Result<(), String> {
     }
     same("number of changed books", &model.books.len(), &engine.books.len())?;
     for (mine, theirs) in model.books.iter().zip(&engine.books) {
-        let head = |change: &optivex_engine::event::BookChange| {
-            (change.instrument, change.book_seq, change.phase, change.indicative)
-        };
+        let head = |change: &BookChange| (change.instrument, change.book_seq, change.phase, change.indicative);
         same("changed book", &head(mine), &head(theirs))?;
         for side in SIDES {
             let expected = model.changed_levels(mine, side);
