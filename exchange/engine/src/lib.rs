@@ -23,6 +23,7 @@ mod risk;
 mod snapshot;
 pub mod types;
 mod user;
+pub mod wire;
 
 pub use command::{Command, Input};
 pub use engine::{Applied, Engine, OrderLookup, Position, RiskUsage, SnapshotError};
