@@ -2,9 +2,13 @@
 //! `optivex-reason`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use optivex_proto::v1::{CommandError, ErrorReason};
+use optivex_engine::Refusal;
+use optivex_engine::refusal::LimitBreach;
+use optivex_engine::types::InstrumentId;
+use optivex_proto::v1::{self, CommandError, ErrorReason};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -69,8 +73,72 @@ impl Error {
 
     /// The reason's name as `ErrorInfo` and the trailer carry it, without its prefix.
     pub fn reason_name(&self) -> &'static str {
-        let name = self.reason.as_str_name();
-        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+        reason_name(self.reason)
+    }
+
+    /// What the engine refused; `symbol` names instruments. An order that is not open is told as
+    /// unknown: whether it is done, only history can say.
+    pub fn refused(refusal: Refusal, symbol: impl Fn(InstrumentId) -> Option<Arc<str>>) -> Self {
+        let error = Self::new(reason(&refusal), refusal.to_string());
+        let breached = |error: Self, breach: &LimitBreach| {
+            let error = match breach.instrument.and_then(symbol) {
+                Some(symbol) => error.with("symbol", symbol),
+                None => error,
+            };
+            error
+                .with("limit_name", breach.limit_name)
+                .with("limit", breach.limit)
+                .with("current", breach.current)
+                .with("attempted", breach.attempted)
+        };
+        match refusal {
+            Refusal::InvalidField(invalid) => invalid.into(),
+            Refusal::InvalidTick { tick_size_e4 } => error.with("tick_size_e4", tick_size_e4),
+            Refusal::PhaseForbids { phase } => error.with("phase", v1::TradingPhase::from(phase).as_str_name()),
+            Refusal::UserSuspended { comment } => error.with("comment", comment),
+            Refusal::RiskLimit(breach) => breached(error, &breach),
+            Refusal::RateLimit { breach, retry_after_ns } => {
+                // Less than nothing would be a defect of the engine; at once is the safe reading.
+                let delay = Duration::from_nanos(u64::try_from(retry_after_ns).unwrap_or(0));
+                breached(error, &breach).retry_after(delay)
+            }
+            Refusal::Capacity { limit_name, limit } => error.with("limit_name", limit_name).with("limit", limit),
+            Refusal::NotionalTooLarge
+            | Refusal::UnknownInstrument
+            | Refusal::UnknownUser
+            | Refusal::OrderNotOpen
+            | Refusal::DuplicateSymbol
+            | Refusal::ClientIdReused
+            | Refusal::WouldCross
+            | Refusal::CannotFill => error,
+        }
+    }
+}
+
+/// A reason's name without its prefix.
+pub fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The contract's reason of a refusal.
+pub fn reason(refusal: &Refusal) -> ErrorReason {
+    match refusal {
+        Refusal::InvalidField(_) => ErrorReason::InvalidField,
+        Refusal::InvalidTick { .. } => ErrorReason::InvalidTick,
+        Refusal::NotionalTooLarge => ErrorReason::NotionalTooLarge,
+        Refusal::UnknownInstrument => ErrorReason::UnknownInstrument,
+        Refusal::UnknownUser => ErrorReason::UnknownUser,
+        Refusal::OrderNotOpen => ErrorReason::UnknownOrder,
+        Refusal::DuplicateSymbol => ErrorReason::DuplicateSymbol,
+        Refusal::ClientIdReused => ErrorReason::ClientIdReused,
+        Refusal::PhaseForbids { .. } => ErrorReason::PhaseForbids,
+        Refusal::WouldCross => ErrorReason::WouldCross,
+        Refusal::CannotFill => ErrorReason::CannotFill,
+        Refusal::UserSuspended { .. } => ErrorReason::UserSuspended,
+        Refusal::RiskLimit(_) => ErrorReason::RiskLimit,
+        Refusal::RateLimit { .. } => ErrorReason::RateLimit,
+        Refusal::Capacity { .. } => ErrorReason::Capacity,
     }
 }
 

@@ -4,7 +4,12 @@
 //! journal has them; `feed` shows the books to subscribers.
 
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod error;
 pub mod feed;
 pub mod sequencer;
+pub mod serve;
 pub mod service;
+pub mod telemetry;
+pub mod wire;

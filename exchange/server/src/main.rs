@@ -1,3 +1,23 @@
 //! The exchange: optivex serve, and tools over its journals.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use optivex_server::cli::{self, Cli, Command};
+use optivex_server::config::ConfigError;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(given) => given.resolve().map_err(Into::into).and_then(optivex_server::serve::run),
+        Command::Journal(command) => cli::journal(command),
+        Command::Book(args) => cli::show_book(args),
+        Command::HashPassword => cli::hash_password(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("optivex: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}

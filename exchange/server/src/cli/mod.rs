@@ -1,0 +1,111 @@
+//! The command line.
+
+mod journal;
+mod password;
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Given;
+
+pub use journal::{journal, show_book};
+pub use password::hash_password;
+
+/// A simulated financial exchange.
+///
+/// Exit codes: 0 ok, 1 failed, 2 usage.
+#[derive(Debug, Parser)]
+#[command(name = "optivex", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the exchange
+    ///
+    /// Settings come from flags, then from the environment, then from the YAML file that --config
+    /// names, then from defaults. Durations are written as 500ms, 5s or 12h; sizes as 65536, 64KiB or
+    /// 1MiB. SIGHUP reads the users file and the certificates again; SIGTERM and SIGINT stop the
+    /// exchange in good order, a second one at once.
+    Serve(Box<Given>),
+    /// Check or export a journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Show an order book as it stood at any moment of the past, from the journal
+    Book(BookArgs),
+    /// Make an argon2id hash for the users file's password_hash
+    ///
+    /// Asks for the password twice without showing it; reads one line if standard input is no terminal.
+    HashPassword,
+}
+
+/// What can be done with a journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Check every record, and the state that they lead to
+    Verify {
+        /// Data directory; an exchange may be running on it
+        dir: PathBuf,
+    },
+    /// Write what happened as CSV or JSON lines
+    Export(ExportArgs),
+}
+
+/// What to export, and how.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("what").required(true))]
+pub struct ExportArgs {
+    /// Data directory; an exchange may be running on it
+    pub dir: PathBuf,
+    /// Every trade
+    #[arg(long, group = "what")]
+    pub trades: bool,
+    /// Every order: as it ended, or as it is open
+    #[arg(long, group = "what")]
+    pub orders: bool,
+    /// Every event: the commands as they were journaled
+    #[arg(long, group = "what")]
+    pub events: bool,
+    /// Form
+    #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+    pub format: ExportFormat,
+    /// File to write; standard output if not given
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Which book, and when.
+#[derive(Args, Debug)]
+pub struct BookArgs {
+    /// Data directory; an exchange may be running on it
+    pub dir: PathBuf,
+    /// Instrument
+    pub symbol: String,
+    /// Event after which to look; the last one if not given
+    #[arg(long, value_name = "EVENT_SEQ")]
+    pub at: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

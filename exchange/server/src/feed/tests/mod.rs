@@ -1,0 +1,6 @@
+//! The feed without sockets and clocks: a real engine, the writer, and readers that believe nothing.
+
+mod cases;
+mod random;
+mod receiver;
+mod venue;

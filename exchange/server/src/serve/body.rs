@@ -1,0 +1,280 @@
+//! Bodies of requests and responses, with what the exchange watches over: the size of a message,
+//! the deadline of a request, the end of the exchange, and what came of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use optivex_proto::v1::ErrorReason;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Code, Status};
+use tracing::Span;
+
+use super::methods::Method;
+use crate::error::Error;
+
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+pin_project! {
+    /// A request's body that refuses a message over a size as soon as it is announced.
+    pub(super) struct RequestBody {
+        #[pin]
+        inner: Incoming,
+        messages: MessageSizes,
+    }
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, message_bytes_max: usize) -> Self {
+        Self {
+            inner,
+            messages: MessageSizes::new(message_bytes_max),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = tonic::codegen::StdError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.project();
+        let Some(frame) = ready!(this.inner.poll_frame(cx)) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame?;
+        if let Some(data) = frame.data_ref() {
+            this.messages.see(data).map_err(Status::from)?;
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Follows the messages of a gRPC body by their prefixes.
+struct MessageSizes {
+    max: usize,
+    prefix: [u8; PREFIX_BYTES],
+    prefix_len: usize,
+    /// Bytes of the current message that are still to come.
+    rest: usize,
+}
+
+impl MessageSizes {
+    fn new(max: usize) -> Self {
+        Self {
+            max,
+            prefix: [0; PREFIX_BYTES],
+            prefix_len: 0,
+            rest: 0,
+        }
+    }
+
+    fn see(&mut self, mut data: &[u8]) -> Result<(), Error> {
+        while !data.is_empty() {
+            if self.rest > 0 {
+                let skipped = self.rest.min(data.len());
+                data.advance(skipped);
+                self.rest -= skipped;
+                continue;
+            }
+            self.prefix[self.prefix_len] = data.get_u8();
+            self.prefix_len += 1;
+            if self.prefix_len == PREFIX_BYTES {
+                let [_, length @ ..] = self.prefix;
+                let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                if length > self.max {
+                    return Err(Error::new(
+                        ErrorReason::Capacity,
+                        format!("the message has {length} bytes, and at most {} are taken", self.max),
+                    )
+                    .with("limit_name", "message_bytes")
+                    .with("limit", self.max));
+                }
+                self.prefix_len = 0;
+                self.rest = length;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells what came of a request when it is over, however it ends.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    method: Arc<Method>,
+    begin: Instant,
+    span: Span,
+    /// Cancelled, until the end is seen: whoever drops it earlier was.
+    code: Code,
+}
+
+impl Outcome {
+    pub(super) fn new(method: Arc<Method>, span: Span) -> Self {
+        if !method.unary {
+            method.streams.increment(1);
+        }
+        Self {
+            method,
+            begin: Instant::now(),
+            span,
+            code: Code::Cancelled,
+        }
+    }
+
+    /// Reads the status, if these are the headers or trailers that carry it.
+    pub(super) fn see(&mut self, headers: &HeaderMap) {
+        if let Some(code) = headers.get("grpc-status") {
+            self.code = Code::from_bytes(code.as_bytes());
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.method.count(self.code);
+        let elapsed = self.begin.elapsed();
+        if self.method.unary {
+            self.method.latency.record(elapsed);
+        } else {
+            self.method.streams.decrement(1);
+        }
+        tracing::debug!(parent: &self.span, code = ?self.code, latency_us = elapsed.as_micros(), "done");
+    }
+}
+
+pin_project! {
+    /// A response's body that ends with a status at the request's deadline, and at the end of the
+    /// exchange once it has nothing more to say.
+    pub(super) struct ResponseBody {
+        #[pin]
+        inner: tonic::body::Body,
+        deadline: Option<Pin<Box<Sleep>>>,
+        #[pin]
+        stopping: WaitForCancellationFutureOwned,
+        outcome: Option<Outcome>,
+        // Set with the last frame: nothing may follow a status.
+        is_over: bool,
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        inner: tonic::body::Body,
+        deadline: Option<Pin<Box<Sleep>>>,
+        stopping: WaitForCancellationFutureOwned,
+        outcome: Option<Outcome>,
+    ) -> Self {
+        Self {
+            inner,
+            deadline,
+            stopping,
+            outcome,
+            is_over: false,
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut this = self.project();
+        if *this.is_over {
+            return Poll::Ready(None);
+        }
+        // Before the stream itself, which may never run dry.
+        let is_late = this.deadline.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready());
+        if !is_late && let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
+            let told = match &frame {
+                Some(Ok(frame)) => frame
+                    .trailers_ref()
+                    .map(|trailers| this.outcome.as_mut().map(|outcome| outcome.see(trailers))),
+                Some(Err(status)) => Some(this.outcome.as_mut().map(|outcome| outcome.code = status.code())),
+                None => Some(None),
+            };
+            if told.is_some() {
+                *this.is_over = true;
+                *this.outcome = None;
+            }
+            return Poll::Ready(frame);
+        }
+        let status = if is_late {
+            deadline_exceeded()
+        } else if this.stopping.poll(cx).is_ready() {
+            stopping()
+        } else {
+            return Poll::Pending;
+        };
+        *this.is_over = true;
+        if let Some(mut outcome) = this.outcome.take() {
+            outcome.code = status.code();
+        }
+        let mut trailers = HeaderMap::new();
+        if status.add_header(&mut trailers).is_err() {
+            return Poll::Ready(Some(Err(status)));
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The status of a request that took longer than its client waits.
+pub(super) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the request's grpc-timeout is over")
+}
+
+/// The status of what is still open when the exchange stops.
+pub(super) fn stopping() -> Status {
+    Error::not_ready("the exchange is stopping").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend(u32::try_from(length).unwrap().to_be_bytes());
+        bytes.resize(PREFIX_BYTES + length, 7);
+        bytes
+    }
+
+    #[test]
+    fn a_message_is_judged_by_its_prefix_however_it_is_cut() {
+        let good = [message(10), message(0), message(3)].concat();
+        let bad = [message(10), message(0), message(11)[..PREFIX_BYTES].to_vec()].concat();
+        for chunk in 1..=good.len() {
+            let mut sizes = MessageSizes::new(10);
+            assert!(good.chunks(chunk).all(|data| sizes.see(data).is_ok()));
+            let mut sizes = MessageSizes::new(10);
+            let refused: Vec<_> = bad.chunks(chunk).filter_map(|data| sizes.see(data).err()).collect();
+            assert_eq!(refused.len(), 1);
+            assert_eq!(refused[0].metadata["limit"], "10");
+        }
+    }
+}

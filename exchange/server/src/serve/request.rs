@@ -1,0 +1,264 @@
+//! One request: which rpc it is for, whether that can be served now, until when, and what came of it.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
+use tower_service::Service;
+use tracing::{Instrument, Span, debug_span, field};
+
+use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::methods::{Method, Methods};
+use crate::error::Error;
+
+/// What serves requests.
+#[derive(Debug)]
+pub(super) struct Router {
+    methods: Methods,
+    /// Health and reflection.
+    standard: Routes,
+    /// The contract's services, once the exchange is recovered.
+    contract: OnceLock<Routes>,
+    draining: AtomicBool,
+    message_bytes_max: usize,
+    stop: CancellationToken,
+    connections: AtomicU64,
+}
+
+impl Router {
+    pub(super) fn new(methods: Methods, standard: Routes, message_bytes_max: usize) -> Self {
+        Self {
+            methods,
+            standard: standard.prepare(),
+            contract: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            message_bytes_max,
+            stop: CancellationToken::new(),
+            connections: AtomicU64::new(0),
+        }
+    }
+
+    /// Serves the contract from now on.
+    pub(super) fn open(&self, contract: Routes) {
+        // Called once; a second call would change nothing.
+        let _ = self.contract.set(contract.prepare());
+    }
+
+    /// Takes no more requests for the contract; those that are here go on.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Ends what is still open, once it has nothing more to say.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// For the requests of one connection.
+    pub(super) fn connection(self: &Arc<Self>, peer: SocketAddr, local: Option<SocketAddr>) -> ConnectionRouter {
+        ConnectionRouter {
+            router: Arc::clone(self),
+            peer,
+            local,
+            id: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
+            requests: Arc::default(),
+            stop: self.stop.child_token(),
+        }
+    }
+
+    /// Which routes serve a method now.
+    fn routes(&self, method: &Method) -> Result<Routes, Error> {
+        if !method.contract {
+            return Ok(self.standard.clone());
+        }
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Error::not_ready("the exchange is stopping"));
+        }
+        let contract = self.contract.get();
+        contract
+            .cloned()
+            .ok_or_else(|| Error::not_ready("the exchange is starting: it reads its journal"))
+    }
+}
+
+/// Serves the requests of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionRouter {
+    router: Arc<Router>,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    id: u64,
+    requests: Arc<AtomicU64>,
+    stop: CancellationToken,
+}
+
+impl ConnectionRouter {
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        if let Some(refused) = refuse_other_http(&request) {
+            return refused.map(|body| self.body(body, None, None));
+        }
+        let Some(method) = self.router.methods.get(request.uri().path()) else {
+            let status = Status::unimplemented("no such rpc; reflection lists those that there are");
+            return self.refuse(status, None);
+        };
+        let span = self.span(method);
+        let outcome = Outcome::new(Arc::clone(method), span.clone());
+        let deadline = match deadline(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(error) => return self.refuse(error.into(), Some(outcome)),
+        };
+        let routes = match self.router.routes(method) {
+            Ok(routes) => routes,
+            Err(error) => return self.refuse(error.into(), Some(outcome)),
+        };
+        self.call(routes, request, deadline, outcome).instrument(span).await
+    }
+
+    async fn call(
+        &self,
+        mut routes: Routes,
+        request: Request<Incoming>,
+        mut deadline: Option<Pin<Box<Sleep>>>,
+        mut outcome: Outcome,
+    ) -> Response<ResponseBody> {
+        let mut request = request.map(|body| RequestBody::new(body, self.router.message_bytes_max));
+        request.extensions_mut().insert(TcpConnectInfo {
+            local_addr: self.local,
+            remote_addr: Some(self.peer),
+        });
+        let answer = async {
+            std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
+            routes.call(request).await
+        };
+        let response = tokio::select! {
+            biased;
+            Ok(response) = answer => response,
+            () = at(deadline.as_mut()) => return self.refuse(deadline_exceeded(), Some(outcome)),
+            () = self.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
+        };
+        // An error without a body is told in the headers.
+        outcome.see(response.headers());
+        response.map(|body| self.body(body, deadline, Some(outcome)))
+    }
+
+    fn refuse(&self, status: Status, mut outcome: Option<Outcome>) -> Response<ResponseBody> {
+        let response = status.into_http::<Body>();
+        if let Some(outcome) = &mut outcome {
+            outcome.see(response.headers());
+        }
+        response.map(|body| self.body(body, None, outcome))
+    }
+
+    fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
+        ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
+    }
+
+    fn span(&self, method: &Method) -> Span {
+        debug_span!(
+            "rpc",
+            method = %method.path,
+            peer = %self.peer,
+            request = %RequestId(self.id, &self.requests),
+            user = field::Empty,
+        )
+    }
+}
+
+/// Number of the connection and, on it, of the request; counted only when it is told.
+struct RequestId<'a>(u64, &'a AtomicU64);
+
+impl Display for RequestId<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+async fn at(deadline: Option<&mut Pin<Box<Sleep>>>) {
+    match deadline {
+        Some(deadline) => deadline.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is no gRPC is answered in the words of HTTP.
+fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let is_grpc = kind
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web"));
+    let status = match request.method() {
+        method if *method == HttpMethod::POST && is_grpc => return None,
+        method if *method == HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::new(Body::new(http_body_util::Full::from("this is a gRPC server\n")));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Some(response)
+}
+
+/// When the client stops waiting (`grpc-timeout`).
+fn deadline(headers: &HeaderMap) -> Result<Option<Pin<Box<Sleep>>>, Error> {
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
+    let wait = parse_timeout(value.as_bytes())
+        .ok_or_else(|| Error::invalid_field("grpc-timeout", "1 to 8 digits and one of H, M, S, m, u, n"))?;
+    Ok(Some(Box::pin(sleep(wait))))
+}
+
+fn parse_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts() {
+        for (value, expected) in [
+            ("1S", Some(Duration::from_secs(1))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("30m", Some(Duration::from_millis(30))),
+            ("30u", Some(Duration::from_micros(30))),
+            ("30n", Some(Duration::from_nanos(30))),
+            ("", None),
+            ("S", None),
+            ("1", None),
+            ("1s", None),
+            ("-1S", None),
+            ("+1S", None),
+            ("123456789S", None),
+        ] {
+            assert_eq!(parse_timeout(value.as_bytes()), expected, "{value}");
+        }
+    }
+}
