@@ -27,6 +27,9 @@ pub(crate) fn index(side: Side) -> usize {
     }
 }
 
+/// Levels that a book without orders keeps room for: there may be many such books.
+const KEPT_MAX: usize = 1024;
+
 /// One price of one side.
 #[derive(Clone, Debug)]
 pub(crate) struct BookLevel {
@@ -242,8 +245,13 @@ impl Book {
             }
         }
         noted.clear();
+        noted.shrink_to(KEPT_MAX);
         self.noted = noted;
         self.event += 1;
+        if self.vacant.len() == self.levels.len() && self.levels.len() > KEPT_MAX {
+            self.levels = Vec::new();
+            self.vacant = Vec::new();
+        }
         let end = out.len() as u32;
         let middle = asks_start.unwrap_or(end);
         (start..middle, middle..end)

@@ -27,15 +27,15 @@ pub struct Event {
 }
 
 impl Event {
-    /// Empties the event, and keeps what it has allocated.
+    /// Empties the event, and keeps what it has allocated, unless that is what only a giant needed.
     pub fn clear(&mut self) {
         self.event_seq = 0;
         self.time_unix_ns = 0;
         self.outcome = Outcome::default();
-        self.trades.clear();
-        self.reports.clear();
-        self.books.clear();
-        self.levels.clear();
+        empty(&mut self.trades);
+        empty(&mut self.reports);
+        empty(&mut self.books);
+        empty(&mut self.levels);
     }
 
     /// New totals of one side's changed levels, best first.
@@ -46,6 +46,14 @@ impl Event {
         };
         &self.levels[range.start as usize..range.end as usize]
     }
+}
+
+/// Items of each kind that a cleared event keeps room for.
+const ITEMS_KEPT_MAX: usize = 1 << 16;
+
+fn empty<T>(items: &mut Vec<T>) {
+    items.clear();
+    items.shrink_to(ITEMS_KEPT_MAX);
 }
 
 /// What the reply to a command says beside its trades and reports.

@@ -65,7 +65,7 @@ pub enum Refusal {
     /// `CAPACITY`.
     #[error("the exchange keeps no more than {limit} ({limit_name})")]
     Capacity {
-        /// Name of the field of [`crate::Limits`].
+        /// Name of the field of [`crate::Limits`]; `order_ids` when the last order id was given out.
         limit_name: &'static str,
         /// Its value.
         limit: u64,

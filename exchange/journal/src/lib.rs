@@ -6,6 +6,7 @@
 mod batch;
 mod error;
 pub mod history;
+pub mod inspect;
 pub mod log;
 pub mod record;
 pub mod recover;

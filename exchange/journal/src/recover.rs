@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{fs, io, panic};
 
 use optivex_engine::{Engine, Event, Limits};
 
@@ -239,10 +239,14 @@ struct CaughtUp {
 
 impl Attempt<'_> {
     fn run(&self) -> Result<Outcome, RecoverError> {
-        let (mut history_writer, history) = match history::open(&self.history_directory, self.options) {
-            Ok(opened) => opened,
-            Err(error) if error.is_damage() => return Ok(Outcome::HistoryUnfit(error.to_string())),
-            Err(error) => return Err(error.into()),
+        // The store panics on some kinds of damage; what it has in memory is dropped with it.
+        let (directory, options) = (&self.history_directory, self.options);
+        let opened = panic::catch_unwind(|| history::open(directory, options));
+        let (mut history_writer, history) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) if error.is_damage() => return Ok(Outcome::HistoryUnfit(error.to_string())),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Ok(Outcome::HistoryUnfit("opening it panicked".to_owned())),
         };
         let watermark = *history.watermark().borrow();
         if watermark > self.last_event_seq {

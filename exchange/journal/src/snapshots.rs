@@ -175,6 +175,13 @@ impl SnapshotStore {
             event_seq,
             snapshot,
         )?;
+        if let Err(error) = self.remove_older() {
+            tracing::warn!(%error, "snapshots that are not needed any more are still there");
+        }
+        Ok(())
+    }
+
+    fn remove_older(&self) -> Result<(), JournalError> {
         let sound = self.list_sound()?;
         let Some(&oldest_kept) = sound.get(SNAPSHOTS_KEPT - 1) else {
             return Ok(());

@@ -193,17 +193,14 @@ impl StorageFile for File {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        let present = self.metadata()?.len();
         match fallocate(self, FallocateFlags::empty(), 0, length) {
-            Ok(()) => {}
-            // Not every file system can; writing the zeros below takes the room as well.
+            Ok(()) => return Ok(()),
+            // Not every file system can; what is written has its room as well.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
             Err(error) => return Err(error.into()),
         }
-        // Written zeros, not merely reserved room: syncing an overwrite changes no metadata, which is
-        // what makes a commit faster than an append (the README has the numbers).
         let zeros = [0; 1 << 16];
-        let mut offset = present;
+        let mut offset = self.metadata()?.len();
         while offset < length {
             let count = zeros.len().min((length - offset) as usize);
             FileExt::write_all_at(self, &zeros[..count], offset)?;

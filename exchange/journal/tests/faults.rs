@@ -39,9 +39,14 @@ enum Step {
     PowerCut,
 }
 
+/// Often the same: a stale record then stands exactly where a new one ends.
+fn record_length() -> impl Strategy<Value = u16> {
+    prop_oneof![12 => Just(100_u16), 4 => 0_u16..200, 1 => 200_u16..6000]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        10 => prop::collection::vec(prop_oneof![8 => 0_u16..200, 1 => 200_u16..6000], 1..12).prop_map(Step::Commit),
+        10 => prop::collection::vec(record_length(), 1..12).prop_map(Step::Commit),
         2 => (0_u64..600).prop_map(Step::Faults),
         2 => Just(Step::FailNextSync),
         1 => (0_u64..40_000).prop_map(Step::Full),

@@ -181,6 +181,15 @@ pub struct Tls {
 }
 
 impl Given {
+    /// The demo's settings.
+    #[cfg(test)]
+    pub(crate) fn demo() -> Self {
+        Self {
+            demo: Some(Switch(true)),
+            ..Self::default()
+        }
+    }
+
     /// Adds the file and the defaults, and checks the whole.
     pub fn resolve(self) -> Result<Settings, ConfigError> {
         let file = match &self.config {

@@ -9,7 +9,9 @@ use optivex_server::config::ConfigError;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(given) => given.resolve().map_err(Into::into).and_then(optivex_server::serve::run),
-        Command::Journal(_) | Command::Book(_) => todo!(),
+        Command::Journal(command) => cli::journal(command),
+        Command::Book(args) => cli::show_book(args),
+        Command::Replay(command) => command.execute(),
         Command::HashPassword => cli::hash_password(),
     };
     match result {

@@ -110,8 +110,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn the_kept_price_is_the_contracts(
         last in prop::option::of(-15..15_i64),

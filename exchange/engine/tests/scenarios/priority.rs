@@ -1,7 +1,7 @@
 //! Price-time priority, the price of a trade, what keeps and what loses a place.
 
 use expect_test::expect;
-use optivex_engine::types::{CancelReason, OrderStatus};
+use optivex_engine::types::{CancelReason, OrderId, OrderStatus, PRICE_E4_MAX};
 
 use crate::market::*;
 
@@ -113,4 +113,49 @@ fn a_partial_fill_keeps_its_place() {
     m.ok(sell(C, 3, 100));
     m.ok(sell(C, 3, 100));
     assert_eq!(m.book(X), "B2 4@100 | ");
+}
+
+#[test]
+fn prices_from_one_end_to_the_other() {
+    let mut m = Market::open();
+    m.ok(sell(A, 1, PRICE_E4_MAX));
+    m.ok(sell(A, 1, -PRICE_E4_MAX));
+    m.ok(sell(A, 1, 0));
+    m.ok(buy(B, 3, PRICE_E4_MAX));
+    let prices: Vec<i64> = m.event.trades.iter().map(|trade| trade.price_e4).collect();
+    assert_eq!(prices, [-PRICE_E4_MAX, 0, PRICE_E4_MAX]);
+}
+
+#[test]
+fn ids_count_up_and_take_the_slot_that_was_freed_last() {
+    let mut m = Market::open();
+    let orders = [0; 4].map(|_| m.rest(buy(A, 1, 100)));
+    let place = |id: OrderId| (id.0 >> 24, id.0 & 0xff_ffff);
+    assert_eq!(orders.map(place), [(1, 0), (2, 1), (3, 2), (4, 3)]);
+    m.ok(cancel(A, orders[0]));
+    m.ok(cancel(A, orders[2]));
+    // An order that does not rest takes a slot for its id only.
+    m.ok(sell(B, 1, 500).ioc());
+    assert_eq!(place(m.engine.last_order_id()), (5, 2));
+    let orders = [0; 3].map(|_| m.rest(buy(A, 1, 100)));
+    assert_eq!(orders.map(place), [(6, 2), (7, 0), (8, 4)]);
+}
+
+#[test]
+fn a_book_gives_back_what_many_levels_needed_and_goes_on() {
+    let mut m = Market::open();
+    let mut event = optivex_engine::Event::default();
+    for round in 0..2 {
+        for price_e4 in 1..=1500 {
+            let input = optivex_engine::Input {
+                time_unix_ns: m.now,
+                command: buy(A, 1, 5 * price_e4).into(),
+            };
+            m.engine.apply(&input, &mut event).unwrap();
+            m.accepted.push(input);
+        }
+        m.ok(sell(B, 1500, 5));
+        assert_eq!(m.event.trades.len(), 1500, "{round}");
+        assert_eq!(m.book(X), " | ");
+    }
 }

@@ -76,7 +76,7 @@ impl Store {
             .max_journaling_size(options.memory_bytes.max(64 << 20) * 2)
             .open()?;
         let keyspace = |name: &str, share: u64| {
-            let bytes = (options.memory_bytes / share).max(1 << 20);
+            let bytes = (options.memory_bytes / share).max(64 << 10);
             database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(bytes))
         };
         let store = Self {

@@ -83,7 +83,7 @@ impl Directory {
             let path = self.journal.join(&entry.name);
             if path == self.spare() || path == whole_file::temporary(&self.genesis()) {
                 storage.remove(&path).map_err(JournalError::file("remove", &path))?;
-            } else if path != self.genesis() && number_in_name(&entry.name, SEGMENT_SUFFIX).is_none() {
+            } else if path != self.genesis() && segment_in_name(&entry.name).is_none() {
                 tracing::warn!(path = %path.display(), "not a file of the journal: left alone");
             }
         }
@@ -114,6 +114,11 @@ impl Directory {
             &genesis.content,
         )
     }
+}
+
+/// The first event of the segment that has this name.
+fn segment_in_name(name: &str) -> Option<u64> {
+    number_in_name(name, SEGMENT_SUFFIX).filter(|&first_event_seq| first_event_seq > 0)
 }
 
 /// The number in a name of 20 digits and the suffix: numbers sort as names do.

@@ -283,6 +283,7 @@ impl Journal for Embedded {
             .as_mut()
             .expect("a segment was started where there was none");
         self.buffer.clear();
+        self.buffer.reserve(bytes as usize);
         let seed = active.header.seed();
         let payloads = batches
             .iter()

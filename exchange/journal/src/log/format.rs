@@ -129,12 +129,13 @@ impl Frame {
 
 /// Appends one record.
 pub(crate) fn append_record(bytes: &mut Vec<u8>, seed: u32, event_seq: u64, index: u32, payload: &[u8]) {
-    let start = bytes.len();
     let length = u32::try_from(payload.len()).expect("records are bounded by MAX_RECORD_BYTES");
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&event_seq.to_le_bytes());
-    bytes.extend_from_slice(&index.to_le_bytes());
+    let mut frame = [0; FRAME_BYTES];
+    frame[4..8].copy_from_slice(&length.to_le_bytes());
+    frame[8..16].copy_from_slice(&event_seq.to_le_bytes());
+    frame[16..20].copy_from_slice(&index.to_le_bytes());
+    let start = bytes.len();
+    bytes.extend_from_slice(&frame);
     bytes.extend_from_slice(payload);
     let checksum = crc32c::crc32c_append(seed, &bytes[start + 4..]);
     bytes[start..start + 4].copy_from_slice(&checksum.to_le_bytes());

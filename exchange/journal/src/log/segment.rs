@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::log::format::{FRAME_BYTES, Frame, HEADER_BYTES, JournalId, SegmentHeader};
+use crate::log::format::{FRAME_BYTES, Frame, HEADER_BYTES, JournalId, SegmentHeader, u64_at};
 use crate::storage::{Storage, StorageFile};
 use crate::{JournalError, MAX_RECORD_BYTES};
 
@@ -186,10 +186,15 @@ impl Walk {
                 let last = here.iter().rposition(|&byte| byte != 0).unwrap_or(0);
                 last_byte = offset + last as u64 + 1;
                 for start in 0..here.len() {
+                    // Most bytes are no start of a record; see that as cheaply as can be.
+                    let event_seq = chunk.get(start + 8..start + 16).map_or(0, |bytes| u64_at(bytes, 0));
+                    if !(expected..=most).contains(&event_seq) {
+                        continue;
+                    }
                     let Some(frame) = Frame::decode(&chunk[start..count]) else {
                         continue;
                     };
-                    if !(expected..=most).contains(&frame.event_seq) || !self.is_record(offset + start as u64, frame)? {
+                    if !self.is_record(offset + start as u64, frame)? {
                         continue;
                     }
                     if frame.durable_when_written() >= expected {
@@ -259,24 +264,22 @@ impl Walk {
     /// Has at least this many bytes from the walk's offset on in the window, as far as the file goes.
     fn fill(&mut self, need: usize) -> Result<(), JournalError> {
         let end = self.window.offset + self.window.bytes.len() as u64;
-        if self.offset < self.window.offset || self.offset > end {
-            self.window = Window {
-                bytes: Vec::new(),
-                offset: self.offset,
-            };
+        let kept = if self.offset < self.window.offset || self.offset > end {
+            &[]
         } else if self.ahead().len() >= need {
             return Ok(());
         } else {
-            let used = (self.offset - self.window.offset) as usize;
-            self.window.bytes.drain(..used);
-            self.window.offset = self.offset;
-        }
-        let present = self.window.bytes.len();
-        let mut bytes = std::mem::take(&mut self.window.bytes);
-        bytes.resize(present + need.max(READ_BYTES), 0);
+            self.ahead()
+        };
+        let present = kept.len();
+        let mut bytes = vec![0; present + need.max(READ_BYTES)];
+        bytes[..present].copy_from_slice(kept);
         let count = self.read(&mut bytes[present..], self.offset + present as u64)?;
         bytes.truncate(present + count);
-        self.window.bytes = bytes;
+        self.window = Window {
+            bytes,
+            offset: self.offset,
+        };
         Ok(())
     }
 

@@ -2,7 +2,13 @@
 //! is too simple to be wrong.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod commands;
+
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use optivex_engine::event::{OrderOutcome, Outcome, Report, ReportKind, Trade};
@@ -14,6 +20,34 @@ use optivex_engine::{Event, wire};
 use optivex_journal::Events;
 use optivex_journal::history::History;
 use optivex_proto::v1;
+
+/// Copies what lies in a directory at this moment, as a process that is killed leaves it.
+pub fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else if let Err(error) = copy_file(&entry.path(), &target) {
+            // Files come and go while an exchange writes.
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+}
+
+/// Files are preallocated far beyond what is in them: the empty end is not copied, only made.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let metadata = source.metadata()?;
+    let target = File::create_new(to)?;
+    let mut filled = Vec::new();
+    source
+        .take((metadata.blocks() * 512).min(metadata.len()))
+        .read_to_end(&mut filled)?;
+    (&target).write_all(&filled)?;
+    target.set_len(metadata.len())
+}
 
 /// SplitMix64: small, seeded, the same everywhere.
 pub struct Random(pub u64);

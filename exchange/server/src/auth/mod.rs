@@ -353,6 +353,8 @@ impl Auth {
                 clock: Arc::clone(&inner.clock),
             }),
         };
+        // Where a request has a span, it tells whose it is.
+        tracing::Span::current().record("user", &*session.username);
         match role {
             Some(role) if !session.roles().contains(role) => Err(Error::new(
                 ErrorReason::MissingRole,

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod journal;
 mod password;
 
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
+use crate::replay::ReplayCommand;
 
+pub use journal::{journal, show_book};
 pub use password::hash_password;
 
 /// A simulated financial exchange.
@@ -36,6 +39,9 @@ pub enum Command {
     Journal(JournalCommand),
     /// Show an order book as it stood at any moment of the past, from the journal
     Book(BookArgs),
+    /// Feed recorded order flow to an exchange and compare the book after each message
+    #[command(subcommand)]
+    Replay(ReplayCommand),
     /// Make an argon2id hash for the users file's password_hash
     ///
     /// Asks for the password twice without showing it; reads one line if standard input is no terminal.
@@ -47,7 +53,7 @@ pub enum Command {
 pub enum JournalCommand {
     /// Check every record, and the state that they lead to
     Verify {
-        /// Data directory; must not be in use
+        /// Data directory; an exchange may be running on it
         dir: PathBuf,
     },
     /// Write what happened as CSV or JSON lines
@@ -58,12 +64,12 @@ pub enum JournalCommand {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("what").required(true))]
 pub struct ExportArgs {
-    /// Data directory; must not be in use
+    /// Data directory; an exchange may be running on it
     pub dir: PathBuf,
     /// Every trade
     #[arg(long, group = "what")]
     pub trades: bool,
-    /// Every execution report: what happened to every order
+    /// Every order: as it ended, or as it is open
     #[arg(long, group = "what")]
     pub orders: bool,
     /// Every event: the commands as they were journaled
@@ -89,7 +95,7 @@ pub enum ExportFormat {
 /// Which book, and when.
 #[derive(Args, Debug)]
 pub struct BookArgs {
-    /// Data directory; must not be in use
+    /// Data directory; an exchange may be running on it
     pub dir: PathBuf,
     /// Instrument
     pub symbol: String,

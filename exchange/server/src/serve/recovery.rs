@@ -19,6 +19,7 @@ use crate::sequencer::{self, Exchange, Options, Parts, Running};
 use crate::service::admin::AdminApi;
 use crate::service::auth::AuthApi;
 use crate::service::execution::ExecutionApi;
+use crate::service::info::{InfoApi, InfoServiceServer};
 use crate::service::risk_limits::RiskLimitsApi;
 
 /// An exchange that runs.
@@ -92,15 +93,17 @@ fn routes(
     settings: &Settings,
     exchange: &Exchange,
     auth: &Auth,
-    _feed: &Feed,
+    feed: &Feed,
     history: optivex_journal::history::History,
 ) -> Routes {
     // The router judges sizes with a better answer; this is only so that tonic does not judge first.
     let size = settings.max_message_size;
+    let info = InfoApi::new(feed.clone(), history.clone(), auth.clone(), exchange.state());
     let execution = ExecutionApi::new(exchange.clone(), auth.clone(), history);
     let risk_limits = RiskLimitsApi::new(exchange.clone(), auth.clone());
     let admin = AdminApi::new(exchange.clone(), auth.clone());
     Routes::new(AuthServiceServer::new(AuthApi::new(auth.clone())).max_decoding_message_size(size))
+        .add_service(InfoServiceServer::new(info).max_decoding_message_size(size))
         .add_service(ExecutionServiceServer::new(execution).max_decoding_message_size(size))
         .add_service(RiskLimitsServiceServer::new(risk_limits).max_decoding_message_size(size))
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(size))

@@ -106,7 +106,7 @@ pub(super) struct ConnectionRouter {
 impl ConnectionRouter {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        if let Err(refused) = check_grpc(&request) {
+        if let Some(refused) = refuse_other_http(&request) {
             return refused.map(|body| self.body(body, None, None));
         }
         let Some(method) = self.router.methods.get(request.uri().path()) else {
@@ -193,22 +193,21 @@ async fn at(deadline: Option<&mut Pin<Box<Sleep>>>) {
 }
 
 /// What is no gRPC is answered in the words of HTTP.
-fn check_grpc<B>(request: &Request<B>) -> Result<(), Response<Body>> {
-    let refuse = |status, why: &'static str| {
-        let mut response = Response::new(Body::new(http_body_util::Full::from(why)));
-        *response.status_mut() = status;
-        let kind = header::HeaderValue::from_static("text/plain");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        Err(response)
-    };
-    if request.method() != HttpMethod::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "this is a gRPC server\n");
-    }
+fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
     let kind = request.headers().get(header::CONTENT_TYPE);
-    match kind.and_then(|kind| kind.to_str().ok()) {
-        Some(kind) if kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web") => Ok(()),
-        _ => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this is a gRPC server\n"),
-    }
+    let is_grpc = kind
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web"));
+    let status = match request.method() {
+        method if *method == HttpMethod::POST && is_grpc => return None,
+        method if *method == HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::new(Body::new(http_body_util::Full::from("this is a gRPC server\n")));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Some(response)
 }
 
 /// When the client stops waiting (`grpc-timeout`).

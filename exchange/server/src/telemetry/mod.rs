@@ -14,9 +14,18 @@ use crate::config::LogFormat;
 pub use http::MetricsListener;
 pub use metrics_table::install as install_metrics;
 
+/// Libraries whose news is none for operators; named in the filter, they tell it all the same.
+const NOISY: [&str; 4] = ["fjall", "h2", "hyper", "lsm_tree"];
+
 /// Logs to standard error.
 pub fn init_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    let mut directives = filter.to_owned();
+    for noisy in NOISY {
+        if !filter.contains(noisy) {
+            directives += &format!(",{noisy}=warn");
+        }
+    }
+    let filter = EnvFilter::try_new(directives)
         .with_context(|| format!("log: {filter:?} is no filter such as info or info,optivex_server=debug"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,0 +1,308 @@
+//! Recovery of whole data directories, written by a real engine.
+
+mod history_support;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use history_support::commands::{Commands, Exchange, options};
+use history_support::{Naive, Random, copy_directory};
+use optivex_engine::{Engine, Event, Limits};
+use optivex_journal::recover::{HISTORY_DIRECTORY, RecoverError, recover};
+use optivex_journal::replay::{Replay, ReplayError};
+use optivex_journal::{Batch, Journal, Reader, record};
+use tempfile::TempDir;
+
+fn replay_everything(directory: &Path) -> (Engine, Vec<Event>) {
+    let mut replay = Replay::from_genesis(&Reader::open(directory).expect("opens")).expect("starts");
+    let mut events = Vec::new();
+    let mut event = Event::default();
+    while replay.step(&mut event).expect("accepted") {
+        events.push(event.clone());
+    }
+    (replay.into_engine(), events)
+}
+
+fn check_history(exchange: &Exchange, events: &[Event]) {
+    let mut naive = Naive::default();
+    events.iter().for_each(|event| naive.add(event));
+    let through = exchange.recovered.history.sync().expect("durable");
+    assert_eq!(through, naive.watermark);
+    naive.assert_same(&exchange.recovered.history, &mut Random(9));
+}
+
+fn snapshot_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory.join("snapshots"))
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn flip_a_byte(file: &Path) {
+    let mut bytes = fs::read(file).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    fs::write(file, bytes).expect("writable");
+}
+
+#[test]
+fn a_new_directory_starts_from_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    let exchange = Exchange::start(directory.path());
+    let report = &exchange.recovered.report;
+    assert!(report.created);
+    assert_eq!((report.last_event_seq, report.replayed, report.snapshot), (0, 0, None));
+    assert_eq!(exchange.digest(), Engine::new(Limits::default()).digest());
+}
+
+#[test]
+fn restarts_go_on_where_it_stood() {
+    let directory = TempDir::new().expect("a directory");
+    let mut commands = Commands::new(1);
+    let mut events = Vec::new();
+    let mut digest = Engine::new(Limits::default()).digest();
+    for round in 0..6 {
+        let mut exchange = Exchange::start(directory.path());
+        assert_eq!(exchange.digest(), digest);
+        assert_eq!(exchange.recovered.report.last_event_seq, events.len() as u64);
+        assert_eq!(exchange.recovered.report.history_rebuilt, None);
+        check_history(&exchange, &events);
+        events.extend(exchange.run(&mut commands, 700));
+        if round % 2 == 1 {
+            exchange.snapshot();
+            events.extend(exchange.run(&mut commands, 300));
+        }
+        digest = exchange.digest();
+    }
+    let exchange = Exchange::start(directory.path());
+    let report = &exchange.recovered.report;
+    assert!(report.snapshot.is_some());
+    assert_eq!(report.replayed, report.last_event_seq - report.snapshot.expect("used"));
+    let (replayed, replayed_events) = replay_everything(directory.path());
+    assert_eq!(replayed.digest(), digest);
+    assert_eq!(replayed_events, events);
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over() {
+    let directory = TempDir::new().expect("a directory");
+    let mut commands = Commands::new(2);
+    let mut exchange = Exchange::start(directory.path());
+    exchange.run(&mut commands, 500);
+    let older = exchange.snapshot();
+    exchange.run(&mut commands, 500);
+    let newer = exchange.snapshot();
+    exchange.run(&mut commands, 100);
+    let digest = exchange.digest();
+    drop(exchange);
+    let files = snapshot_files(directory.path());
+    assert_eq!(files.len(), 2);
+    for (damaged, expected) in [
+        (None, Some(newer)),
+        (Some(&files[1]), Some(older)),
+        (Some(&files[0]), None),
+    ] {
+        if let Some(file) = damaged {
+            flip_a_byte(file);
+        }
+        let exchange = Exchange::start(directory.path());
+        assert_eq!(exchange.recovered.report.snapshot, expected);
+        assert_eq!(exchange.digest(), digest);
+    }
+}
+
+#[test]
+fn history_that_is_gone_is_rebuilt() {
+    let directory = TempDir::new().expect("a directory");
+    let mut commands = Commands::new(3);
+    let mut exchange = Exchange::start(directory.path());
+    let events = exchange.run(&mut commands, 2_000);
+    exchange.snapshot();
+    let digest = exchange.digest();
+    drop(exchange);
+
+    fs::remove_dir_all(directory.path().join(HISTORY_DIRECTORY)).expect("removed");
+    let exchange = Exchange::start(directory.path());
+    let report = &exchange.recovered.report;
+    // The snapshot is ahead of what history knows: everything is replayed.
+    assert_eq!((report.snapshot, report.replayed), (None, 2_000));
+    assert_eq!(report.fed_to_history, 2_000);
+    assert_eq!(exchange.digest(), digest);
+    check_history(&exchange, &events);
+}
+
+#[test]
+fn history_of_another_exchange_is_replaced() {
+    let (one, other) = (
+        TempDir::new().expect("a directory"),
+        TempDir::new().expect("a directory"),
+    );
+    let mut exchange = Exchange::start(one.path());
+    let events = exchange.run(&mut Commands::new(4), 1_000);
+    drop(exchange);
+    for (seed, length) in [(5, 800), (6, 1_000), (7, 1_200)] {
+        let mut exchange = Exchange::start(other.path());
+        exchange.run(&mut Commands::new(seed), length);
+        drop(exchange);
+        fs::remove_dir_all(one.path().join(HISTORY_DIRECTORY)).expect("removed");
+        copy_directory(
+            &other.path().join(HISTORY_DIRECTORY),
+            &one.path().join(HISTORY_DIRECTORY),
+        );
+        let exchange = Exchange::start(one.path());
+        assert!(exchange.recovered.report.history_rebuilt.is_some());
+        check_history(&exchange, &events);
+        drop(exchange);
+        fs::remove_dir_all(other.path()).expect("removed");
+    }
+}
+
+#[test]
+fn damaged_files_of_history_never_stop_the_exchange() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    let events = exchange.run(&mut Commands::new(8), 1_500);
+    let digest = exchange.digest();
+    drop(exchange);
+    let mut files = Vec::new();
+    list_files(&directory.path().join(HISTORY_DIRECTORY), &mut files);
+    assert!(files.len() > 3);
+    for file in files {
+        for damage in [cut, zero_a_sector] {
+            let copy = TempDir::new().expect("a directory");
+            copy_directory(directory.path(), copy.path());
+            damage(&copy.path().join(file.strip_prefix(directory.path()).expect("inside")));
+            let exchange = Exchange::start(copy.path());
+            assert_eq!(exchange.digest(), digest);
+            check_history(&exchange, &events);
+        }
+    }
+}
+
+/// Takes away the second half of what was written.
+fn cut(file: &Path) {
+    let length = written_length(file) / 2;
+    let open = fs::OpenOptions::new().write(true).open(file).expect("opens");
+    open.set_len(length).expect("cut");
+}
+
+/// What a machine that lost power may leave: a page that never reached the disk, before one that did.
+fn zero_a_sector(file: &Path) {
+    let offset = written_length(file) / 2;
+    let open = fs::OpenOptions::new().write(true).open(file).expect("opens");
+    open.write_all_at(&[0; 512], offset).expect("written");
+}
+
+fn written_length(file: &Path) -> u64 {
+    let bytes = fs::read(file).expect("readable");
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last as u64 + 1)
+}
+
+fn list_files(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("readable") {
+        let entry = entry.expect("readable");
+        if entry.file_type().expect("known").is_dir() {
+            list_files(&entry.path(), files);
+        } else {
+            files.push(entry.path());
+        }
+    }
+}
+
+/// Copies of the directory while the exchange runs are what a killed process leaves.
+#[test]
+fn copies_at_random_moments_recover_to_a_prefix() {
+    let directory = TempDir::new().expect("a directory");
+    let mut commands = Commands::new(10);
+    let mut exchange = Exchange::start(directory.path());
+    let mut events = Vec::new();
+    for round in 0..8 {
+        events.extend(exchange.run(&mut commands, 400));
+        if round % 3 == 2 {
+            exchange.snapshot();
+        }
+        let copy = TempDir::new().expect("a directory");
+        copy_directory(directory.path(), copy.path());
+        let mut copied = Exchange::start(copy.path());
+        // Everything was acknowledged before the copy: all of it must be there.
+        assert_eq!(copied.recovered.report.last_event_seq, events.len() as u64);
+        assert_eq!(copied.digest(), exchange.digest());
+        check_history(&copied, &events);
+        // And it goes on.
+        copied.run(&mut Commands::new(round), 20);
+    }
+}
+
+#[test]
+fn a_record_that_is_not_accepted_stops_the_start_with_its_place() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    let mut commands = Commands::new(11);
+    exchange.run(&mut commands, 10);
+    // Names a user that nobody registered.
+    let input = optivex_engine::Input {
+        time_unix_ns: 0,
+        command: optivex_engine::Command::ResumeUser {
+            user: optivex_engine::types::UserId(99),
+        },
+    };
+    let mut batch = Batch::default();
+    batch.push_with(11, |bytes| record::encode(&input, bytes));
+    exchange.recovered.journal.commit(&[batch]).expect("durable");
+    drop(exchange);
+    match recover(&options(directory.path())).map(|recovered| recovered.report) {
+        Err(RecoverError::Replay(ReplayError::NotAccepted {
+            event_seq, position, ..
+        })) => {
+            assert_eq!(event_seq, 11);
+            assert!(position.segment.exists());
+            assert!(position.offset > 0);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bytes_that_are_no_record_stop_the_start_with_their_place() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    exchange.run(&mut Commands::new(12), 10);
+    let mut batch = Batch::default();
+    batch.push_bytes(11, b"\x08\x09");
+    exchange.recovered.journal.commit(&[batch]).expect("durable");
+    drop(exchange);
+    match recover(&options(directory.path())).map(|recovered| recovered.report) {
+        Err(error @ RecoverError::Replay(ReplayError::Record { event_seq: 11, .. })) => {
+            assert!(error.to_string().contains("version 9"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let directory = TempDir::new().expect("a directory");
+    let _exchange = Exchange::start(directory.path());
+    let second = recover(&options(directory.path())).map(|recovered| recovered.report);
+    assert!(matches!(
+        second,
+        Err(RecoverError::Journal(optivex_journal::JournalError::Locked { .. }))
+    ));
+}
+
+#[test]
+fn the_limits_of_the_journal_stay() {
+    let directory = TempDir::new().expect("a directory");
+    drop(Exchange::start(directory.path()));
+    let mut options = options(directory.path());
+    options.limits.users_max = 1;
+    let recovered = recover(&options).expect("recovers");
+    assert_eq!(recovered.report.limits, Limits::default());
+    assert_eq!(*recovered.engine.limits(), Limits::default());
+}
