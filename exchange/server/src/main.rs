@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Command::Serve(given) => given.resolve().map_err(Into::into).and_then(optivex_server::serve::run),
         Command::Journal(command) => cli::journal(command),
         Command::Book(args) => cli::show_book(args),
+        Command::Replay(command) => command.execute(),
         Command::HashPassword => cli::hash_password(),
     };
     match result {

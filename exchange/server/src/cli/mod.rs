@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
+use crate::replay::ReplayCommand;
 
 pub use journal::{journal, show_book};
 pub use password::hash_password;
@@ -39,6 +40,9 @@ pub enum Command {
     Journal(JournalCommand),
     /// Show an order book as it stood at any moment of the past, from the journal
     Book(BookArgs),
+    /// Feed recorded order flow to an exchange and compare the book after each message
+    #[command(subcommand)]
+    Replay(ReplayCommand),
     /// Make an argon2id hash for the users file's password_hash
     ///
     /// Asks for the password twice without showing it; reads one line if standard input is no terminal.
