@@ -16,11 +16,11 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
-use tracing::{Instrument, Span, debug_span, field};
 
 use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
 use super::methods::{Method, Methods};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl ConnectionRouter {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
             return self.refuse(status, None);
         };
-        let span = self.span(method);
+        let id = RequestId(self.id, &self.requests);
+        let span = telemetry::request::span(&method.path, self.peer, id);
         let outcome = Outcome::new(Arc::clone(method), span.clone());
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -123,7 +124,7 @@ impl ConnectionRouter {
             Ok(routes) => routes,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        self.call(routes, request, deadline, outcome).instrument(span).await
+        telemetry::request::within(span, self.call(routes, request, deadline, outcome)).await
     }
 
     async fn call(
@@ -164,16 +165,6 @@ impl ConnectionRouter {
     fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
         ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
     }
-
-    fn span(&self, method: &Method) -> Span {
-        debug_span!(
-            "rpc",
-            method = %method.path,
-            peer = %self.peer,
-            request = %RequestId(self.id, &self.requests),
-            user = field::Empty,
-        )
-    }
 }
 
 /// Number of the connection and, on it, of the request; counted only when it is told.
@@ -199,8 +190,8 @@ fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
         .and_then(|kind| kind.to_str().ok())
         .is_some_and(|kind| kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web"));
     let status = match request.method() {
-        &HttpMethod::POST if is_grpc => return None,
-        &HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        method if *method == HttpMethod::POST && is_grpc => return None,
+        method if *method == HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
     let mut response = Response::new(Body::new(http_body_util::Full::from("this is a gRPC server\n")));

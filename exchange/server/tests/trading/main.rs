@@ -9,3 +9,4 @@ mod orders;
 mod refusals;
 mod streams;
 mod venue;
+mod views;

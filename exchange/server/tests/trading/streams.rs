@@ -176,12 +176,17 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
                 .expect("an open stream");
         }
     });
+    let (told, full) = tokio::sync::oneshot::channel();
     let disk = venue.disk.clone();
-    let window = tokio::task::spawn_blocking(move || disk.wait_for_durable(before + WINDOW));
-    tokio::time::timeout(PATIENCE, window)
+    // Not a thread of the runtime: a failed test must not wait for it.
+    std::thread::spawn(move || {
+        disk.wait_for_durable(before + WINDOW);
+        told.send(())
+    });
+    tokio::time::timeout(PATIENCE, full)
         .await
         .expect("thousands in flight")
-        .expect("no panic");
+        .expect("told");
     // Others trade on, and so does the same connection.
     let mut bob = bob;
     let others = async {
@@ -190,7 +195,9 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
             alice.clone().insert(buy("ABC", 10_000, 1)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, others).await.expect("answers for others");
+    tokio::time::timeout(PATIENCE, others)
+        .await
+        .expect("answers for others");
     assert!(!writer.is_finished(), "the client was told to wait");
     for id in 0..COUNT {
         let answer = answers.message().await.expect("no error").expect("not the end");
@@ -351,7 +358,6 @@ async fn reports_from_any_point_on() {
         for expected in &seen[usize::try_from(after).expect("small")..] {
             assert_eq!(next_report(&mut again).await, *expected);
         }
-        assert_eq!(next(&mut again).await, Event::HeartbeatReportSeq(4));
     }
 }
 
