@@ -232,7 +232,8 @@ async fn limits_and_their_use() {
         ABC max_order_quantity 0 Some(50)
         ABC max_outstanding_amount_e4 700000 None
         ABC max_outstanding_quantity 7 None
-        ABC order_quantity_rolling_limit 7 Some(500)"#]].assert_eq(&lines.join("\n"));
+        ABC order_quantity_rolling_limit 7 Some(500)"#]]
+    .assert_eq(&lines.join("\n"));
     // Lifting all of them leaves what is outstanding.
     assert_eq!(
         user_limits("alice", v1::UserRiskLimits::default()).said(&root).await,
