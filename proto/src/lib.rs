@@ -3,7 +3,7 @@
 //! The text of the contract is in `optivex/v1/*.proto`; `README.md` explains it clause by clause.
 
 /// Package `optivex.v1`.
-#[allow(missing_docs, clippy::doc_lazy_continuation)] // Generated; the proto files' comments are its docs.
+#[allow(missing_docs, clippy::doc_lazy_continuation, rustdoc::invalid_html_tags)] // Generated; the proto files' comments are its docs.
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/optivex.v1.rs"));
 }

@@ -18,7 +18,7 @@ use serde_yaml::Value;
 pub struct ConfigError(String);
 
 impl ConfigError {
-    fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod feed;
+pub mod replay;
 pub mod sequencer;
 pub mod serve;
 pub mod service;

@@ -358,7 +358,7 @@ fn what_stops_a_start() {
         let output = command.args(args).output().unwrap();
         (output.status.code().unwrap(), stderr(&output))
     };
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 10] = [
         (
             &["--users", "users.yaml", "--listen", &taken, "--data-dir", other],
             1,
@@ -367,7 +367,7 @@ fn what_stops_a_start() {
         (
             &["--users", "users.yaml", "--listen", "127.0.0.1:0", "--data-dir", "data"],
             1,
-            "data directory data: ",
+            "another process uses the data directory data",
         ),
         (
             &["--users", "none.yaml", "--listen", "127.0.0.1:0", "--data-dir", other],
@@ -410,8 +410,9 @@ fn what_stops_a_start() {
                 "users.yaml",
             ],
             1,
-            "data directory users.yaml",
+            "cannot open the exchange's data: cannot create users.yaml",
         ),
+        (&["--demo", "--log", "=x="], 2, "log: \"=x=\""),
         (&["--config", "bad.yaml"], 2, "unknown setting \"lissten\""),
         (&["--listen", "127.0.0.1:0"], 2, "users: is missing"),
         (&["--no-such-flag"], 2, "--no-such-flag"),
@@ -547,6 +548,13 @@ async fn metrics_are_served() {
     ] {
         assert!(metrics.contains(expected), "{expected} in {metrics}");
     }
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        let row = format!("| `{name}` |");
+        assert!(include_str!("../README.md").contains(&row), "README.md lacks {name}");
+    }
     assert!(get("/").starts_with("HTTP/1.1 404"));
     exchange.stop();
 }
@@ -574,7 +582,19 @@ async fn nothing_secret_is_logged() {
         .unwrap();
     drop((client, channel));
     let log = exchange.stop();
-    assert!(log.contains("method=/optivex.v1.InfoService/ListInstruments"), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("ListInstruments") && line.contains("done"))
+        .unwrap();
+    for field in [
+        "user=\"eve\"",
+        "peer=127.0.0.1:",
+        "request=1-3",
+        "code=Ok",
+        "latency_us=",
+    ] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
     for secret in ["Wr0ngh0rse", "Tr0ub4dor", &token] {
         assert!(
             !log.contains(secret),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
+use crate::replay::ReplayCommand;
 
 pub use journal::{journal, show_book};
 pub use password::hash_password;
@@ -32,12 +33,16 @@ pub enum Command {
     /// names, then from defaults. Durations are written as 500ms, 5s or 12h; sizes as 65536, 64KiB or
     /// 1MiB. SIGHUP reads the users file and the certificates again; SIGTERM and SIGINT stop the
     /// exchange in good order, a second one at once.
+    #[command(args_override_self = true)] // A script can add to what another one gives.
     Serve(Box<Given>),
     /// Check or export a journal
     #[command(subcommand)]
     Journal(JournalCommand),
     /// Show an order book as it stood at any moment of the past, from the journal
     Book(BookArgs),
+    /// Feed recorded order flow to an exchange and compare the book after each message
+    #[command(subcommand)]
+    Replay(ReplayCommand),
     /// Make an argon2id hash for the users file's password_hash
     ///
     /// Asks for the password twice without showing it; reads one line if standard input is no terminal.

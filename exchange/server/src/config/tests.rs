@@ -58,6 +58,20 @@ fn every_setting_has_a_flag_a_variable_and_a_key() {
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(variable.as_str()));
         assert!(arg.get_help().is_some_and(|help| help.to_string().len() > 10), "{key}");
     }
+    let readme = include_str!("../../README.md");
+    for arg in command.get_arguments().filter(|arg| arg.get_id() != "config") {
+        let flag = arg.get_long().unwrap();
+        let help = arg.get_help().unwrap().to_string();
+        let default = help
+            .split_once("[default: ")
+            .map(|(_, rest)| rest.trim_end_matches(']'));
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
+        let row = row.unwrap_or_else(|| panic!("README.md lacks --{flag}"));
+        assert!(
+            default.is_none_or(|default| row.contains(&format!("| `{default}` |"))),
+            "{row}"
+        );
+    }
     // All but --config.
     assert_eq!(command.get_arguments().count(), KEYS.len() + 1);
     let _ = crate::cli::Cli::command();

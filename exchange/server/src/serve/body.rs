@@ -139,13 +139,9 @@ impl Outcome {
     }
 
     /// Reads the status, if these are the headers or trailers that carry it.
-    pub(super) fn see(&mut self, headers: &HeaderMap) -> bool {
-        match headers.get("grpc-status") {
-            Some(code) => {
-                self.code = Code::from_bytes(code.as_bytes());
-                true
-            }
-            None => false,
+    pub(super) fn see(&mut self, headers: &HeaderMap) {
+        if let Some(code) = headers.get("grpc-status") {
+            self.code = Code::from_bytes(code.as_bytes());
         }
     }
 }
@@ -172,8 +168,9 @@ pin_project! {
         deadline: Option<Pin<Box<Sleep>>>,
         #[pin]
         stopping: WaitForCancellationFutureOwned,
-        // None when the status is out.
         outcome: Option<Outcome>,
+        // Set with the last frame: nothing may follow a status.
+        is_over: bool,
     }
 }
 
@@ -189,6 +186,7 @@ impl ResponseBody {
             deadline,
             stopping,
             outcome,
+            is_over: false,
         }
     }
 }
@@ -199,33 +197,36 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut this = self.project();
-        let Some(outcome) = this.outcome else {
+        if *this.is_over {
             return Poll::Ready(None);
-        };
-        if let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
-            match &frame {
-                Some(Ok(data)) => {
-                    if data.trailers_ref().is_some_and(|trailers| outcome.see(trailers)) {
-                        *this.outcome = None;
-                    }
-                }
-                Some(Err(status)) => {
-                    outcome.code = status.code();
-                    *this.outcome = None;
-                }
-                None => *this.outcome = None,
+        }
+        // Before the stream itself, which may never run dry.
+        let is_late = this.deadline.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready());
+        if !is_late && let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
+            let told = match &frame {
+                Some(Ok(frame)) => frame
+                    .trailers_ref()
+                    .map(|trailers| this.outcome.as_mut().map(|outcome| outcome.see(trailers))),
+                Some(Err(status)) => Some(this.outcome.as_mut().map(|outcome| outcome.code = status.code())),
+                None => Some(None),
+            };
+            if told.is_some() {
+                *this.is_over = true;
+                *this.outcome = None;
             }
             return Poll::Ready(frame);
         }
-        let status = if this.deadline.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready()) {
+        let status = if is_late {
             deadline_exceeded()
         } else if this.stopping.poll(cx).is_ready() {
             stopping()
         } else {
             return Poll::Pending;
         };
-        outcome.code = status.code();
-        *this.outcome = None;
+        *this.is_over = true;
+        if let Some(mut outcome) = this.outcome.take() {
+            outcome.code = status.code();
+        }
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             return Poll::Ready(Some(Err(status)));
@@ -234,7 +235,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.outcome.is_none() || self.inner.is_end_stream()
+        self.is_over || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

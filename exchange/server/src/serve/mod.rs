@@ -133,9 +133,12 @@ async fn serve(settings: &Settings, users: UsersFile, metrics: Option<Prometheus
                 users::list_demo_instruments(&exchange).await?;
             }
             server.router.open(started.routes.clone());
+            // Before anybody is told that it serves.
+            server.health.set(*exchange.state().borrow() == State::Ready).await;
             tokio::spawn(follow(server.health.clone(), exchange.clone()));
             tokio::spawn(sweep(auth.clone()));
-            announce(settings, address, &started.report)
+            announce(settings, address, &started.report);
+            anyhow::Ok(())
         };
         tokio::select! {
             opened = opening => match opened {
@@ -182,7 +185,7 @@ async fn until_stopped(signals: &mut Signals, exchange: &Exchange, reloader: &Re
 }
 
 /// One line for people and for programs that start this one.
-fn announce(settings: &Settings, address: std::net::SocketAddr, report: &RecoveryReport) -> anyhow::Result<()> {
+fn announce(settings: &Settings, address: std::net::SocketAddr, report: &RecoveryReport) {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let from = match (report.created, report.snapshot) {
         (true, _) => "new journal".to_owned(),
@@ -197,7 +200,10 @@ fn announce(settings: &Settings, address: std::net::SocketAddr, report: &Recover
         report.duration.as_secs_f64(),
         settings.data_dir.display(),
     );
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+    // Nobody may be there to read it.
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::warn!(%error, "{line}");
+    }
 }
 
 /// Tells the health as the sequencer does.

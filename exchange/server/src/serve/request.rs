@@ -199,8 +199,8 @@ fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
         .and_then(|kind| kind.to_str().ok())
         .is_some_and(|kind| kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web"));
     let status = match request.method() {
-        &HttpMethod::POST if is_grpc => return None,
-        &HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        method if *method == HttpMethod::POST && is_grpc => return None,
+        method if *method == HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         _ => StatusCode::METHOD_NOT_ALLOWED,
     };
     let mut response = Response::new(Body::new(http_body_util::Full::from("this is a gRPC server\n")));

@@ -144,6 +144,16 @@ async fn other_http_is_told_that_this_is_grpc() {
         let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
         let response = client.send_request(request).await.unwrap();
         assert_eq!(response.status().as_u16(), expected, "{method} {kind}");
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        let told: &[u8] = if expected == 200 {
+            b""
+        } else {
+            b"this is a gRPC server\n"
+        };
+        assert_eq!(body, told);
     }
 }
 

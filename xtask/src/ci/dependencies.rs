@@ -1,0 +1,52 @@
+//! The dependencies by cargo-deny (rules: deny.toml).
+
+use anyhow::Result;
+use xshell::cmd;
+
+use super::{Ctx, Outcome};
+use crate::exit::{Exit, Failure};
+use crate::tools;
+
+pub(super) fn licences(ctx: &mut Ctx<'_>) -> Result<Outcome> {
+    let (sh, deny) = (&ctx.sh, tools::cargo_deny(ctx.ws));
+    cmd!(sh, "{deny} --locked check --hide-inclusion-graph bans licenses sources")
+        .quiet()
+        .run()?;
+    Ok(Outcome::Ok(String::new()))
+}
+
+pub(super) fn advisories(ctx: &mut Ctx<'_>) -> Result<Outcome> {
+    let (sh, deny) = (&ctx.sh, tools::cargo_deny(ctx.ws));
+    cmd!(sh, "{deny} --version").quiet().ignore_stdout().run()?;
+    // The database is a git repository on GitHub, which not every machine may reach.
+    if let Err(error) = cmd!(sh, "{deny} fetch db").quiet().run() {
+        return without_database(ctx.strict, &error.to_string());
+    }
+    cmd!(sh, "{deny} --locked check --disable-fetch advisories")
+        .quiet()
+        .run()?;
+    Ok(Outcome::Ok(String::new()))
+}
+
+fn without_database(strict: bool, error: &str) -> Result<Outcome> {
+    let why = format!("the advisory database cannot be fetched from here ({error})");
+    if strict {
+        return Err(Failure::new(Exit::Infrastructure, why).into());
+    }
+    Ok(Outcome::NotChecked(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_database_fails_where_it_must_be_there() {
+        let error = without_database(true, "no route").expect_err("strict");
+        assert_eq!(crate::exit::code_of(&error), Exit::Infrastructure);
+        let Ok(Outcome::NotChecked(why)) = without_database(false, "no route") else {
+            panic!("told as not checked");
+        };
+        assert!(why.contains("no route"), "{why}");
+    }
+}
