@@ -16,11 +16,11 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
-use tracing::{Instrument, Span, debug_span, field};
 
 use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
 use super::methods::{Method, Methods};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl ConnectionRouter {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
             return self.refuse(status, None);
         };
-        let span = self.span(method);
+        let id = RequestId(self.id, &self.requests);
+        let span = telemetry::request::span(&method.path, self.peer, id);
         let outcome = Outcome::new(Arc::clone(method), span.clone());
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -123,7 +124,7 @@ impl ConnectionRouter {
             Ok(routes) => routes,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        self.call(routes, request, deadline, outcome).instrument(span).await
+        telemetry::request::within(span, self.call(routes, request, deadline, outcome)).await
     }
 
     async fn call(
@@ -163,16 +164,6 @@ impl ConnectionRouter {
 
     fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
         ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
-    }
-
-    fn span(&self, method: &Method) -> Span {
-        debug_span!(
-            "rpc",
-            method = %method.path,
-            peer = %self.peer,
-            request = %RequestId(self.id, &self.requests),
-            user = field::Empty,
-        )
     }
 }
 

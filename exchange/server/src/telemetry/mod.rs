@@ -2,6 +2,7 @@
 
 mod http;
 mod metrics_table;
+pub(crate) mod request;
 
 use std::io::{IsTerminal, stderr};
 
