@@ -286,8 +286,8 @@ impl Exchange {
     }
 
     /// As [`Exchange::submit`] with a callback instead of a future: called in the order of submission,
-    /// on a thread of the sequencer, so it must not block. Does not wait for room: without, the answer
-    /// is `NotReady`, from this call.
+    /// on a thread of the sequencer, so it must not block. Only `NotReady` overtakes: a command that is
+    /// not taken is told so at once, and without room in the input from this very call.
     pub fn submit_with(&self, command: Command, answer: impl FnOnce(Answer) + Send + 'static) {
         let taken = match self.shared.refuses_commands() {
             Some(why) => Err(why),

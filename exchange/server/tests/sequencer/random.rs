@@ -104,8 +104,14 @@ async fn run(steps: Vec<Step>, in_flight_max: usize) {
     venue.disk.set_failing(false);
     venue.disk.set_full(false);
     venue.disk.release();
+    // A failure of before may still be on its way to be noticed.
+    let healthy = async {
+        while venue.exchange.query(|_, _| ()).await.is_err() {
+            venue.wait_for_state(|state| *state == State::Ready).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, healthy).await.expect("a healthy disk");
     venue.wait_for_state(|state| *state == State::Ready).await;
-    venue.exchange.query(|_, _| ()).await.expect("a healthy disk");
 
     let journaled = journaled(&venue);
     assert_eq!(venue.witness.seen(), (1..=venue.disk.durable()).collect::<Vec<_>>());
