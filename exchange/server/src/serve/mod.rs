@@ -3,6 +3,7 @@
 mod body;
 mod health;
 mod listener;
+mod malformed;
 mod methods;
 mod recovery;
 mod request;
