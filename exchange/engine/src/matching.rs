@@ -78,12 +78,12 @@ impl Engine {
         })
     }
 
-    /// What matching would do. Whole levels are taken at once where the user has nothing to meet.
+    /// What matching would do. Whole levels are taken at once where the user has nothing more to meet.
     pub(crate) fn prospect(&self, taker: &Taker) -> Prospect {
         let listing = &self.listings[taker.instrument.0 as usize];
         let opposite = taker.side.opposite();
         let multiplier = listing.instrument.multiplier;
-        let meets_own = self.open_lots(taker.user, taker.instrument, Some(opposite)) > 0;
+        let mut own_ahead = self.open_lots(taker.user, taker.instrument, Some(opposite));
         let mut prospect = Prospect {
             left: taker.quantity,
             amount_e4: 0,
@@ -95,7 +95,7 @@ impl Engine {
             if prospect.left == 0 || rank(opposite, price_e4) > limit {
                 break;
             }
-            if !meets_own {
+            if own_ahead == 0 {
                 prospect.take(price_e4, level.total.quantity, multiplier);
                 continue;
             }
@@ -105,7 +105,9 @@ impl Engine {
                 }
                 if resting.user != taker.user {
                     prospect.take(price_e4, resting.open_quantity(), multiplier);
-                } else if taker.self_trade_prevention != SelfTradePrevention::CancelResting {
+                } else if taker.self_trade_prevention == SelfTradePrevention::CancelResting {
+                    own_ahead -= resting.open_quantity();
+                } else {
                     prospect.stopped = true;
                     return prospect;
                 }
