@@ -269,6 +269,42 @@ async fn sizes_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_that_do_not_decode() {
+    let place = Place::new();
+    let exchange = place.start([]);
+    let channel = exchange.connect().await;
+    let alice = login(&channel, "alice").await;
+    // Any has a string and bytes where LoginRequest has two strings, and OrderEntryRequest a number first.
+    let codec = tonic_prost::ProstCodec::<prost_types::Any, LoginRequest>::default;
+    let garbage = || prost_types::Any {
+        type_url: "alice".to_owned(),
+        value: vec![0xff],
+    };
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.AuthService/Login");
+    let status = client.unary(Request::new(garbage()), path, codec()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
+    assert_eq!(status.get_details_error_info().unwrap().metadata["field"], "password");
+
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.ExecutionService/OrderEntry");
+    let request = alice.with(tokio_stream::once(garbage()));
+    let status = match client.streaming(request, path, codec()).await {
+        Ok(stream) => end(&mut stream.into_inner()).await,
+        Err(status) => status,
+    };
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
+    exchange.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn streams_and_connections_are_bounded() {
     let place = Place::new();
     let exchange = place.start(["--max-concurrent-streams", "2", "--max-connections", "1"]);

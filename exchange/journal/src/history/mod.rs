@@ -147,7 +147,8 @@ impl History {
         self.shared.watermark.subscribe()
     }
 
-    /// Returns when the event is readable.
+    /// Returns when the event is readable: not while the disk refuses, and never once history has stopped
+    /// ([`HistoryError::Inconsistent`]). Who must answer in time sets a timeout.
     pub async fn wait_for(&self, event_seq: u64) {
         let mut watermark = self.watermark();
         // The sender lives as long as this handle.

@@ -18,6 +18,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 use tracing::Span;
 
+use super::malformed;
 use super::methods::Method;
 use crate::error::Error;
 
@@ -202,7 +203,12 @@ impl Body for ResponseBody {
         }
         // Before the stream itself, which may never run dry.
         let is_late = this.deadline.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready());
-        if !is_late && let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
+        if !is_late && let Poll::Ready(mut frame) = this.inner.as_mut().poll_frame(cx) {
+            if let Some(Ok(frame)) = &mut frame
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                malformed::retell(trailers);
+            }
             let told = match &frame {
                 Some(Ok(frame)) => frame
                     .trailers_ref()

@@ -18,6 +18,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
 use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::malformed;
 use super::methods::{Method, Methods};
 use crate::error::Error;
 use crate::telemetry;
@@ -143,12 +144,13 @@ impl ConnectionRouter {
             std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
             routes.call(request).await
         };
-        let response = tokio::select! {
+        let mut response = tokio::select! {
             biased;
             Ok(response) = answer => response,
             () = at(deadline.as_mut()) => return self.refuse(deadline_exceeded(), Some(outcome)),
             () = self.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
         };
+        malformed::retell(response.headers_mut());
         // An error without a body is told in the headers.
         outcome.see(response.headers());
         response.map(|body| self.body(body, deadline, Some(outcome)))
