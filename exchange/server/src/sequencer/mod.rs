@@ -1,10 +1,11 @@
 //! The one writer: takes commands in one order, gives them their time and number, and releases their
 //! answers when they are durable.
 //!
-//! Three threads. `sequencer` owns the engine: it drains the input channel, applies, and hands what it
+//! Four threads. `sequencer` owns the engine: it drains the input channel, applies, and hands what it
 //! applied to `journal`, which makes everything durable that arrived while its last sync ran, shows
 //! the events to the sinks and then answers, all in the order of the sequencer's turns. `snapshot`
-//! stores snapshots. The engine runs ahead of the disk, but not without bounds: see [`Options`].
+//! stores snapshots. `watchdog` says when the disk does not answer at all. The engine runs ahead of the
+//! disk, but not without bounds: see [`Options`].
 
 mod directory;
 mod journal_thread;
@@ -13,6 +14,7 @@ mod sequencer_thread;
 mod shared;
 mod snapshot_thread;
 mod telemetry;
+mod watchdog;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,6 +32,7 @@ use reply::Reply;
 use sequencer_thread::SequencerThread;
 use shared::Shared;
 use snapshot_thread::SnapshotThread;
+use watchdog::Watchdog;
 
 /// Bounds and habits of the sequencer.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Options {
     pub retry_delay: Duration,
     /// Longest pause before a failed commit is tried again, and between two looks at the disk's room.
     pub retry_delay_max: Duration,
+    /// How long nothing that waits for the disk may move before no more commands are taken.
+    pub stall_after: Duration,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             patience: Duration::from_secs(2),
             retry_delay: Duration::from_millis(20),
             retry_delay_max: Duration::from_secs(1),
+            stall_after: Duration::from_secs(5),
         }
     }
 }
@@ -91,7 +97,8 @@ impl std::fmt::Debug for Parts {
 pub enum State {
     /// It does.
     Ready,
-    /// Not for now: the disk is full or fails. Queries may be answered; what waits is not lost.
+    /// Not for now: the disk is full, fails or does not answer. Queries may be answered; what waits is not
+    /// lost.
     NotReady(Arc<str>),
     /// It is on its way down: no new commands, and broken streams cancel nothing.
     Stopping,
@@ -207,10 +214,12 @@ pub fn start(parts: Parts, options: Options) -> std::io::Result<Running> {
     let (snapshots, snapshot_thread) = SnapshotThread::new(shared.clone(), store_snapshot);
     let sequencer_thread = SequencerThread::new(shared.clone(), engine, requests, snapshots);
     let journal_thread = JournalThread::new(shared.clone(), journal, sinks, input.downgrade());
+    let watchdog = Watchdog::new(shared.clone());
     let threads = vec![
         shared::spawn("snapshot", &shared, alive.clone(), move || snapshot_thread.run())?,
         shared::spawn("journal", &shared, alive.clone(), move || journal_thread.run())?,
-        shared::spawn("sequencer", &shared, alive, move || sequencer_thread.run())?,
+        shared::spawn("sequencer", &shared, alive.clone(), move || sequencer_thread.run())?,
+        shared::spawn("watchdog", &shared, alive, move || watchdog.run())?,
     ];
     Ok(Running {
         exchange,
@@ -414,6 +423,11 @@ impl Exchange {
     /// Whether the exchange takes commands, now and from now on.
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
+    }
+
+    /// What waits for the disk, as [`Options::in_flight_max`] counts it.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight()
     }
 
     /// Takes no more commands. To be called before connections are closed, so that broken report
