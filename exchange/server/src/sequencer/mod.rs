@@ -179,19 +179,14 @@ pub enum Answer {
     Unknown(String),
 }
 
-/// An answer that is on its way; see [`Exchange::submit_queued`].
+/// What is told of an answer that is on its way; see [`Exchange::submit_queued`].
 #[derive(Debug)]
-pub struct PendingAnswer(Result<oneshot::Receiver<Answer>, String>);
+pub struct Pending<T>(oneshot::Receiver<T>);
 
-impl PendingAnswer {
-    /// The answer, when it may be told.
-    pub async fn answer(self) -> Answer {
-        match self.0 {
-            Ok(receiver) => receiver
-                .await
-                .unwrap_or_else(|_| Answer::Unknown("the exchange ended before it could tell".to_owned())),
-            Err(why) => Answer::NotReady(why),
-        }
+impl<T> Pending<T> {
+    /// What is told, when it may be; nothing if the thread died that was to tell it.
+    pub async fn told(self) -> Option<T> {
+        self.0.await.ok()
     }
 }
 
@@ -288,7 +283,9 @@ impl Exchange {
             Ok(permit) => {
                 let (reply, receiver) = Reply::channel();
                 permit.send(Request::Command(command, std::time::Instant::now(), reply));
-                PendingAnswer(Ok(receiver)).answer().await
+                receiver
+                    .await
+                    .unwrap_or_else(|_| Answer::Unknown("the exchange ended before it could tell".to_owned()))
             }
             Err(why) => Answer::NotReady(why),
         }
@@ -315,19 +312,29 @@ impl Exchange {
     }
 
     /// As [`Exchange::submit`] in two steps, for streams with many commands in flight: waits for as
-    /// long as it takes until the command has its place in the order, then gives the answer to come.
-    pub async fn submit_queued(&self, command: Command) -> PendingAnswer {
-        if let Some(why) = self.shared.refuses_commands() {
-            return PendingAnswer(Err(why));
+    /// long as it takes until the command has its place in the order, then gives what is to come.
+    ///
+    /// `tell` makes of the answer what is kept until somebody asks for it, on a thread of the sequencer,
+    /// so it must not block. An [`EventRef`] is not to be kept: it holds the events of the whole turn.
+    pub async fn submit_queued<T: Send + 'static>(
+        &self,
+        command: Command,
+        tell: impl FnOnce(Answer) -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, receiver) = oneshot::channel();
+        // A client that went away does not need its answer.
+        let tell = move |answer| drop(sender.send(tell(answer)));
+        match self.shared.refuses_commands() {
+            Some(why) => tell(Answer::NotReady(why)),
+            None => match self.input.reserve().await {
+                Ok(permit) => {
+                    let reply = Reply::callback(tell);
+                    permit.send(Request::Command(command, std::time::Instant::now(), reply));
+                }
+                Err(_) => tell(Answer::NotReady(self.shared.why_gone())),
+            },
         }
-        let (reply, receiver) = Reply::channel();
-        match self.input.reserve().await {
-            Ok(permit) => {
-                permit.send(Request::Command(command, std::time::Instant::now(), reply));
-                PendingAnswer(Ok(receiver))
-            }
-            Err(_) => PendingAnswer(Err(self.shared.why_gone())),
-        }
+        Pending(receiver)
     }
 
     /// Cancels what a broken report stream guarded, in the exchange's own time: a disk that fails now
@@ -394,12 +401,18 @@ impl Exchange {
                 .ok()
                 .filter(|name| !name.is_empty())
                 .ok_or_else(|| Error::invalid_field("username", "1 to 64 bytes"))?;
-            pending.push(self.submit_queued(Command::RegisterUser { username }).await);
+            let failed = |answer| match answer {
+                Answer::Event(_) => None,
+                other => Some(other),
+            };
+            let command = Command::RegisterUser { username };
+            pending.push(self.submit_queued(command, failed).await);
         }
-        for answer in pending {
-            match answer.answer().await {
-                Answer::Event(_) => {}
-                other => return Err(self.error(other)),
+        for failed in pending {
+            match failed.told().await {
+                Some(None) => {}
+                Some(Some(answer)) => return Err(self.error(answer)),
+                None => return Err(Error::not_ready(self.shared.why_gone())),
             }
         }
         Ok(())

@@ -211,10 +211,10 @@ async fn more_than_it_can_take_waits_or_is_not_ready() {
     assert!(matches!(venue.exchange.submit(insert(6)).await, Answer::NotReady(_)));
     assert!(venue.exchange.query(|_, _| ()).await.is_err());
     let exchange = venue.exchange.clone();
-    let patient = tokio::spawn(async move { exchange.submit_queued(insert(7)).await.answer().await });
+    let patient = tokio::spawn(async move { exchange.submit_queued(insert(7), |answer| answer).await.told().await });
     drop(unblock);
     assert!(
-        matches!(patient.await, Ok(Answer::Event(_))),
+        matches!(patient.await, Ok(Some(Answer::Event(_)))),
         "a stream waits for its place"
     );
     for (answer, _) in answers.take(0, 4) {

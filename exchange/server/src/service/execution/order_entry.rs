@@ -8,11 +8,11 @@ use optivex_proto::v1::order_entry_response::Result as Outcome;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::trading::{Kind, Trading};
+use super::trading::{Kind, Told, Trading};
 use super::{session_ended, stopping};
 use crate::auth::Session;
 use crate::error::Error;
-use crate::sequencer::{PendingAnswer, State};
+use crate::sequencer::{self, State};
 
 /// Commands of one stream that are not answered yet. With so many, no more are read from the client,
 /// which HTTP/2's flow control then tells to wait: a client that does not read its answers holds up
@@ -24,7 +24,7 @@ enum Pending {
     Answer {
         request_id: u64,
         kind: Kind,
-        answer: PendingAnswer,
+        answer: sequencer::Pending<Told>,
     },
     Refused(u64, Error),
     /// The last one.
@@ -47,7 +47,13 @@ pub(super) fn serve(
                 request_id,
                 kind,
                 answer,
-            } => (request_id, trading.conclude(user, kind, answer.answer().await).await),
+            } => {
+                let result = match answer.told().await {
+                    Some(told) => trading.conclude(user, kind, told).await,
+                    None => Err(stopping()),
+                };
+                (request_id, result)
+            }
             Pending::Refused(request_id, error) => (request_id, Err(error)),
             Pending::End(status) => return Some((Err(status), (trading, receiver))),
         };
@@ -109,7 +115,7 @@ async fn submit(trading: &Trading, session: &Session, request: v1::OrderEntryReq
     match prepared {
         Ok((command, kind)) => {
             tracing::debug!(user = %session.username, request_id, ?kind, "order entry");
-            let answer = trading.exchange.submit_queued(command).await;
+            let answer = trading.exchange.submit_queued(command, Told::from).await;
             Pending::Answer {
                 request_id,
                 kind,
