@@ -43,7 +43,7 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
         history_writer,
         history,
         report,
-    } = recover(&RecoverOptions::new(&settings.data_dir)).context("cannot open the exchange's data")?;
+    } = recover(&recover_options(settings)).context("cannot open the exchange's data")?;
     let feed_settings = FeedSettings {
         subscriptions: SubscriptionLimits {
             subscriptions_max: settings.max_subscriptions,
@@ -82,6 +82,12 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
         feed: feed_thread,
         report,
     })
+}
+
+fn recover_options(settings: &Settings) -> RecoverOptions {
+    let mut options = RecoverOptions::new(&settings.data_dir);
+    options.journal.retention = settings.journal_keep.into();
+    options
 }
 
 fn routes(

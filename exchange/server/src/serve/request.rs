@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
-use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::body::{LargeMessages, Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
 use super::malformed;
 use super::methods::{Method, Methods};
 use crate::error::Error;
@@ -74,6 +74,7 @@ impl Router {
             local,
             id: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
             requests: Arc::default(),
+            large_messages: LargeMessages::default(),
             stop: self.stop.child_token(),
         }
     }
@@ -101,6 +102,7 @@ pub(super) struct ConnectionRouter {
     local: Option<SocketAddr>,
     id: u64,
     requests: Arc<AtomicU64>,
+    large_messages: LargeMessages,
     stop: CancellationToken,
 }
 
@@ -135,7 +137,8 @@ impl ConnectionRouter {
         mut deadline: Option<Pin<Box<Sleep>>>,
         mut outcome: Outcome,
     ) -> Response<ResponseBody> {
-        let mut request = request.map(|body| RequestBody::new(body, self.router.message_bytes_max));
+        let mut request =
+            request.map(|body| RequestBody::new(body, self.router.message_bytes_max, self.large_messages.clone()));
         request.extensions_mut().insert(TcpConnectInfo {
             local_addr: self.local,
             remote_addr: Some(self.peer),
