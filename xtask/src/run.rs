@@ -28,7 +28,7 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<Exit> {
         ("dev", "debug")
     };
     println!("building the exchange ({profile} profile)");
-    cmd!(sh, "cargo build --package optivex-server --profile {profile}")
+    cmd!(sh, "cargo build --bin optivex --profile {profile}")
         .quiet()
         .run()
         .map_err(|error| Failure::new(Exit::BuildFailed, error.to_string()))?;

@@ -381,6 +381,7 @@ fn optional_phase(field: &'static str, number: i32) -> Result<Option<TradingPhas
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{ClientOrderId, InstrumentId, OrderId, TradeId, UserId};
 
     #[test]
     fn enums_and_their_defaults() {
@@ -437,5 +438,89 @@ mod tests {
         ] {
             assert_eq!(trading_phase(v1::TradingPhase::from(value).into()), Ok(value));
         }
+    }
+
+    #[test]
+    fn reports_say_what_happened_to_the_order() {
+        let filled = Order {
+            order_id: OrderId(7),
+            user: UserId(1),
+            client_order_id: ClientOrderId::from("c").expect("short"),
+            instrument: InstrumentId(0),
+            side: Side::Sell,
+            price_e4: -5,
+            quantity: 10,
+            filled_quantity: 4,
+            status: OrderStatus::Open,
+            created_unix_ns: 11,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::GoodTillCancelled,
+            post_only: true,
+            self_trade_prevention: SelfTradePrevention::CancelBoth,
+            event_seq: 3,
+        };
+        let event = Event {
+            event_seq: 3,
+            time_unix_ns: 12,
+            ..Event::default()
+        };
+        let kind = ReportKind::Fill {
+            trade_id: TradeId(9),
+            price_e4: -4,
+            quantity: 4,
+            aggressor: true,
+        };
+        let report = Report {
+            report_seq: 2,
+            kind,
+            order: filled,
+        };
+        let mut expected = v1::ExecutionReport {
+            report_seq: 2,
+            kind: v1::ExecutionKind::Fill.into(),
+            order: Some(v1::Order {
+                order_id: 7,
+                client_order_id: "c".to_owned(),
+                symbol: "ACME".to_owned(),
+                side: v1::Side::Sell.into(),
+                price_e4: -5,
+                quantity: 10,
+                filled_quantity: 4,
+                status: v1::OrderStatus::Open.into(),
+                created_unix_ns: 11,
+                r#type: v1::OrderType::Limit.into(),
+                time_in_force: v1::TimeInForce::GoodTillCancelled.into(),
+                post_only: true,
+                self_trade_prevention: v1::SelfTradePrevention::CancelBoth.into(),
+                cancel_reason: 0,
+                event_seq: 3,
+            }),
+            fill: Some(v1::Fill {
+                trade_id: 9,
+                price_e4: -4,
+                quantity: 4,
+            }),
+            aggressor: true,
+            cancel_reason: 0,
+            event_seq: 3,
+            time_unix_ns: 12,
+        };
+        assert_eq!(execution_report(&event, &report, "ACME"), expected);
+
+        let status = OrderStatus::Cancelled(CancelReason::SelfTrade);
+        let report = Report {
+            report_seq: 3,
+            kind: ReportKind::Cancelled,
+            order: Order { status, ..filled },
+        };
+        expected.report_seq = 3;
+        expected.kind = v1::ExecutionKind::Cancelled.into();
+        expected.fill = None;
+        expected.aggressor = false;
+        expected.cancel_reason = v1::CancelReason::SelfTrade.into();
+        let order = expected.order.as_mut().expect("set above");
+        order.status = v1::OrderStatus::Cancelled.into();
+        order.cancel_reason = v1::CancelReason::SelfTrade.into();
+        assert_eq!(execution_report(&event, &report, "ACME"), expected);
     }
 }

@@ -46,11 +46,7 @@ impl SnapshotStore {
     /// As [`SnapshotStore::open_for_reading`], on other storage than the operating system's.
     pub fn open_for_reading_on(storage: Arc<dyn Storage>, data_directory: &Path) -> Result<Self, JournalError> {
         let directory = Directory::new(data_directory);
-        let genesis = directory
-            .read_genesis(&*storage)?
-            .ok_or_else(|| JournalError::NoJournal {
-                directory: data_directory.to_owned(),
-            })?;
+        let genesis = directory.require_genesis(&*storage)?;
         Ok(Self::new(storage, &directory, genesis.journal, None))
     }
 
@@ -175,6 +171,13 @@ impl SnapshotStore {
             event_seq,
             snapshot,
         )?;
+        if let Err(error) = self.remove_older() {
+            tracing::warn!(%error, "snapshots that are not needed any more are still there");
+        }
+        Ok(())
+    }
+
+    fn remove_older(&self) -> Result<(), JournalError> {
         let sound = self.list_sound()?;
         let Some(&oldest_kept) = sound.get(SNAPSHOTS_KEPT - 1) else {
             return Ok(());

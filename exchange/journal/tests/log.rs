@@ -8,6 +8,7 @@ use std::time::Duration;
 use optivex_journal::{
     Batch, Embedded, Journal, JournalError, MAX_RECORD_BYTES, Opened, Options, Reader, Retention, SnapshotStore, Tail,
 };
+use proptest::prelude::*;
 use support::SimDisk;
 
 const DATA: &str = "/data";
@@ -405,6 +406,7 @@ fn what_is_left_over_goes_and_what_is_foreign_stays() {
     let foreign = [
         "journal/notes.txt",
         "journal/1.log",
+        "journal/00000000000000000000.log",
         "journal/99999999999999999999.log",
         "snapshots/old.snapshot",
     ];
@@ -426,6 +428,38 @@ fn what_is_left_over_goes_and_what_is_foreign_stays() {
     }
     for name in foreign {
         assert_eq!(disk.read(&path(name)), b"left here");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_in_a_file_makes_it_panic(
+        which in 0_usize..4,
+        place in 0_usize..10_000,
+        bytes in prop::collection::vec(prop_oneof![3 => Just(0_u8), 3 => Just(255), 4 => any::<u8>()], 0..600),
+        length in prop::option::of(0_usize..9000),
+    ) {
+        let disk = sample(24);
+        disk.overwrite(&Path::new(DATA).join("snapshots/00000000000000000002.snapshot"), &[0; 80]);
+        let mut files = segments(&disk);
+        files.extend(disk.names().into_iter().filter(|path| path.ends_with("genesis") || path.starts_with("/data/snapshots")));
+        let path = &files[which % files.len()];
+        let mut content = disk.read(path);
+        for (byte, new) in content.iter_mut().skip(place % 8192).zip(bytes) {
+            *byte = new;
+        }
+        content.resize(length.unwrap_or(content.len()), 0xaa);
+        disk.overwrite(path, &content);
+        let read = read_all(&disk, 1);
+        match open(&disk) {
+            Ok(opened) => prop_assert_eq!(read.expect("what opens can be read").0, opened.report.last_event_seq),
+            Err(JournalError::Damaged { .. }) => {
+                let seen = matches!(read, Err(JournalError::Damaged { .. }));
+                prop_assert!(seen);
+            }
+            Err(error) => prop_assert!(false, "{}", error),
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! `optivex serve` as operators and clients meet it: the real binary, real sockets, real signals.
+//!
+//! Runtimes have a worker of their own, so that clients answer while a test waits for the process.
 
 #[allow(unreachable_pub)] // A module of tests.
 mod process;
@@ -76,7 +78,7 @@ async fn end<T>(stream: &mut Streaming<T>) -> Status {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn health_reflection_and_unknown_rpcs() {
     let place = Place::new();
     let exchange = place.start([]);
@@ -148,10 +150,10 @@ async fn reflect_v1alpha(channel: &Channel) -> Vec<String> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     let place = Place::new();
-    let exchange = place.start(["--shutdown-grace", "1s"]);
+    let exchange = place.start(["--shutdown-grace", "3s"]);
     let channel = exchange.connect().await;
     let (alice, viewer) = (login(&channel, "alice").await, login(&channel, "viewer").await);
     let mut trades = tape(&channel, &viewer).await;
@@ -192,7 +194,7 @@ async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     again.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_second_signal_ends_at_once() {
     let place = Place::new();
     let mut exchange = place.start(["--shutdown-grace", "1h"]);
@@ -207,16 +209,19 @@ async fn a_second_signal_ends_at_once() {
     assert_eq!(status.code(), Some(1), "{log}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn silent_connections_are_closed() {
     let place = Place::new();
-    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "100ms"]);
-    for hello in [&b""[..], b"PRI * HT", SILENT_HELLO] {
+    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "2s"]);
+    let silent = [&b""[..], b"PRI * HT", SILENT_HELLO].map(|hello| {
         let mut client = TcpStream::connect(exchange.address).unwrap();
         client.write_all(hello).unwrap();
+        client
+    });
+    for mut client in silent {
         let mut said = Vec::new();
         // The end, or a reset: not for ever.
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         if let Err(error) = client.read_to_end(&mut said) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
@@ -231,7 +236,7 @@ async fn silent_connections_are_closed() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sizes_are_bounded() {
     let place = Place::new();
     let exchange = place.start(["--max-message-size", "2KiB", "--max-header-list-size", "4KiB"]);
@@ -266,7 +271,43 @@ async fn sizes_are_bounded() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_that_do_not_decode() {
+    let place = Place::new();
+    let exchange = place.start([]);
+    let channel = exchange.connect().await;
+    let alice = login(&channel, "alice").await;
+    // Any has a string and bytes where LoginRequest has two strings, and OrderEntryRequest a number first.
+    let codec = tonic_prost::ProstCodec::<prost_types::Any, LoginRequest>::default;
+    let garbage = || prost_types::Any {
+        type_url: "alice".to_owned(),
+        value: vec![0xff],
+    };
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.AuthService/Login");
+    let status = client.unary(Request::new(garbage()), path, codec()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
+    assert_eq!(status.get_details_error_info().unwrap().metadata["field"], "password");
+
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.ExecutionService/OrderEntry");
+    let request = alice.with(tokio_stream::once(garbage()));
+    let status = match client.streaming(request, path, codec()).await {
+        Ok(stream) => end(&mut stream.into_inner()).await,
+        Err(status) => status,
+    };
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
+    exchange.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn streams_and_connections_are_bounded() {
     let place = Place::new();
     let exchange = place.start(["--max-concurrent-streams", "2", "--max-connections", "1"]);
@@ -288,7 +329,7 @@ async fn streams_and_connections_are_bounded() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn deadlines_end_streams_too() {
     let place = Place::new();
     let exchange = place.start([]);
@@ -306,7 +347,7 @@ async fn deadlines_end_streams_too() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sighup_reads_the_users_file_again() {
     let place = Place::new();
     let mut exchange = place.start([]);
@@ -356,7 +397,7 @@ fn what_stops_a_start() {
         let output = command.args(args).output().unwrap();
         (output.status.code().unwrap(), stderr(&output))
     };
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 10] = [
         (
             &["--users", "users.yaml", "--listen", &taken, "--data-dir", other],
             1,
@@ -365,7 +406,7 @@ fn what_stops_a_start() {
         (
             &["--users", "users.yaml", "--listen", "127.0.0.1:0", "--data-dir", "data"],
             1,
-            "data directory data: ",
+            "another process uses the data directory data",
         ),
         (
             &["--users", "none.yaml", "--listen", "127.0.0.1:0", "--data-dir", other],
@@ -408,8 +449,9 @@ fn what_stops_a_start() {
                 "users.yaml",
             ],
             1,
-            "data directory users.yaml",
+            "cannot open the exchange's data: cannot create users.yaml",
         ),
+        (&["--demo", "--log", "=x="], 2, "log: \"=x=\""),
         (&["--config", "bad.yaml"], 2, "unknown setting \"lissten\""),
         (&["--listen", "127.0.0.1:0"], 2, "users: is missing"),
         (&["--no-such-flag"], 2, "--no-such-flag"),
@@ -475,7 +517,7 @@ fn flags_environment_file_in_this_order() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_demo() {
     let place = Place::new();
     for _ in 0..2 {
@@ -497,7 +539,7 @@ async fn the_demo() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_hashed_password_logs_in() {
     let place = Place::new();
     let mut child = place
@@ -520,7 +562,7 @@ async fn a_hashed_password_logs_in() {
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn metrics_are_served() {
     let place = Place::new();
     let mut exchange = place.start(["--metrics-listen", "127.0.0.1:0"]);
@@ -545,11 +587,18 @@ async fn metrics_are_served() {
     ] {
         assert!(metrics.contains(expected), "{expected} in {metrics}");
     }
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        let row = format!("| `{name}` |");
+        assert!(include_str!("../README.md").contains(&row), "README.md lacks {name}");
+    }
     assert!(get("/").starts_with("HTTP/1.1 404"));
     exchange.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_secret_is_logged() {
     let place = Place::new();
     place.write(
@@ -572,7 +621,19 @@ async fn nothing_secret_is_logged() {
         .unwrap();
     drop((client, channel));
     let log = exchange.stop();
-    assert!(log.contains("method=/optivex.v1.InfoService/ListInstruments"), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("ListInstruments") && line.contains("done"))
+        .unwrap();
+    for field in [
+        "user=\"eve\"",
+        "peer=127.0.0.1:",
+        "request=1-3",
+        "code=Ok",
+        "latency_us=",
+    ] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
     for secret in ["Wr0ngh0rse", "Tr0ub4dor", &token] {
         assert!(
             !log.contains(secret),

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use optivex_engine::Engine;
 use optivex_engine::types::{InstrumentId, OrderId, UserId};
@@ -147,7 +147,8 @@ impl History {
         self.shared.watermark.subscribe()
     }
 
-    /// Returns when the event is readable.
+    /// Returns when the event is readable: not while the disk refuses, and never once history has stopped
+    /// ([`HistoryError::Inconsistent`]). Who must answer in time sets a timeout.
     pub async fn wait_for(&self, event_seq: u64) {
         let mut watermark = self.watermark();
         // The sender lives as long as this handle.
@@ -196,10 +197,14 @@ impl History {
     }
 
     /// Makes everything that was published before this call durable, and says through which event:
-    /// what [`crate::Journal::retain`] wants to know. Blocks, also for as long as the disk fails.
+    /// what [`crate::Journal::retain`] wants to know. Blocks, also for as long as the disk refuses to
+    /// take them. After an error, what was published is kept and a later call may work.
     pub fn sync(&self) -> Result<u64, HistoryError> {
         let through = self.shared.queue.wait_until_written();
-        self.shared.read(Store::sync)?;
+        // A store that failed takes no writes until it is opened again.
+        self.shared
+            .read(Store::sync)
+            .inspect_err(|_| self.shared.queue.want_reopen())?;
         Ok(through)
     }
 
@@ -239,7 +244,12 @@ struct Shared {
 
 impl Shared {
     fn read<T>(&self, read: impl FnOnce(&Store) -> Result<T, HistoryError>) -> Result<T, HistoryError> {
-        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        // Only opening the store again excludes readers, and may take seconds.
+        let store = match self.store.try_read() {
+            Ok(store) => store,
+            Err(TryLockError::Poisoned(store)) => store.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(HistoryError::Unavailable),
+        };
         read(store.as_ref().ok_or(HistoryError::Unavailable)?)
     }
 

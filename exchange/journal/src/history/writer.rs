@@ -48,6 +48,15 @@ struct QueueState {
     is_closing: bool,
     /// The writer is gone: nothing will be written any more.
     is_stopped: bool,
+    /// Somebody found the store not working.
+    wants_reopen: bool,
+}
+
+/// What the writer has to do next.
+enum Next {
+    Write,
+    Reopen,
+    End,
 }
 
 impl Queue {
@@ -60,6 +69,7 @@ impl Queue {
                 written: watermark,
                 is_closing: false,
                 is_stopped: false,
+                wants_reopen: false,
             }),
             changed: Condvar::new(),
             weight_max,
@@ -115,11 +125,14 @@ impl Queue {
         }
     }
 
-    /// The next events to write, at least one batch; none when no more come.
-    fn next(&self, events: &mut Vec<Events>) -> bool {
+    /// Waits for something to do; events to write are put into `events`.
+    fn next(&self, events: &mut Vec<Events>) -> Next {
         let mut state = self.state();
-        while state.batches.is_empty() && !state.is_closing {
+        while state.batches.is_empty() && !state.is_closing && !state.wants_reopen {
             state = self.wait(state);
+        }
+        if std::mem::take(&mut state.wants_reopen) {
+            return Next::Reopen;
         }
         let mut taken = 0;
         while taken < WRITE_MAX
@@ -128,7 +141,13 @@ impl Queue {
             taken += batch.iter().map(weight).sum::<usize>();
             events.push(batch);
         }
-        !events.is_empty()
+        if events.is_empty() { Next::End } else { Next::Write }
+    }
+
+    /// Has the store opened again, even if nothing is to be written.
+    pub(super) fn want_reopen(&self) {
+        self.state().wants_reopen = true;
+        self.changed.notify_all();
     }
 
     fn written(&self, events: &[Events], watermark: u64) {
@@ -259,7 +278,15 @@ impl Writer {
         let shared = self.shared.clone();
         let _stop = StopOnDrop(&shared);
         let mut events = Vec::new();
-        while shared.queue.next(&mut events) {
+        loop {
+            match shared.queue.next(&mut events) {
+                Next::Write => {}
+                Next::Reopen => {
+                    self.reopen();
+                    continue;
+                }
+                Next::End => return,
+            }
             if !self.write_until_written(&events) {
                 return;
             }
@@ -330,7 +357,7 @@ impl Writer {
     fn reopen(&mut self) {
         let shared = self.shared.clone();
         let mut store = shared.store.write().unwrap_or_else(PoisonError::into_inner);
-        // Closed first: it holds a lock.
+        // Closed first: it holds a lock on its directory.
         *store = None;
         match Store::open(&self.directory, &self.options) {
             Ok((opened, known)) => {
@@ -387,6 +414,13 @@ mod tests {
             assert_eq!(history.sync().expect("durable"), round * 10 + 10);
             assert_eq!(history.stats().failures, round + 1);
         }
+        // Without anything to write too.
+        *history.shared.store.write().expect("no panic") = None;
+        history.sync().expect_err("not open");
+        while history.order(OrderId(1)).is_err() {
+            thread::yield_now();
+        }
+        assert_eq!(history.sync().expect("durable"), 40);
         writer.close().expect("closes");
     }
 

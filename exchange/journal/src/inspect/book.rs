@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use optivex_engine::Engine;
 use optivex_engine::types::{Indicative, Instrument, Level, Order, Side};
+use optivex_proto::v1;
 
 use super::{InspectError, Journal, decimal};
 
@@ -83,7 +83,7 @@ pub fn book(options: &BookOptions) -> Result<BookAt, InspectError> {
     Ok(BookAt {
         event_seq: engine.event_seq(),
         time_unix_ns: engine.time_unix_ns(),
-        instrument: instrument_with_phase(engine, instrument),
+        instrument: instrument.clone(),
         book_seq: engine.book_seq(id),
         last_trade_price_e4: engine.last_trade_price_e4(id),
         indicative: engine.indicative(id),
@@ -94,22 +94,18 @@ pub fn book(options: &BookOptions) -> Result<BookAt, InspectError> {
     })
 }
 
-fn instrument_with_phase(engine: &Engine, instrument: &Instrument) -> Instrument {
-    let mut instrument = instrument.clone();
-    if let Some(phase) = engine.phase(instrument.id) {
-        instrument.phase = phase;
-    }
-    instrument
-}
-
 impl BookAt {
     /// Writes the book for people: asks from the worst to the best, then bids from the best to the worst,
     /// each level with its orders in priority below it.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{} {:?}, event {}, time_unix_ns {}, book_seq {}",
-            self.instrument.symbol, self.instrument.phase, self.event_seq, self.time_unix_ns, self.book_seq
+            "{} {}, event {}, time_unix_ns {}, book_seq {}",
+            self.instrument.symbol,
+            v1::TradingPhase::from(self.instrument.phase).as_str_name(),
+            self.event_seq,
+            self.time_unix_ns,
+            self.book_seq
         )?;
         if let Some(price_e4) = self.last_trade_price_e4 {
             writeln!(out, "last trade at {}", decimal(price_e4))?;
@@ -155,7 +151,8 @@ fn write_level(out: &mut dyn Write, side: &str, level: &Level, orders: &[Resting
             order.order_id.0
         )?;
         if !order.client_order_id.is_empty() {
-            write!(out, " ({})", order.client_order_id)?;
+            // A client chose it: nothing in it may pass for another line, or command a terminal.
+            write!(out, " ({})", order.client_order_id.escape_debug())?;
         }
         writeln!(out)?;
     }

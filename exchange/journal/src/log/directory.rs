@@ -57,7 +57,7 @@ impl Directory {
             .map_err(JournalError::file("list", &self.journal))?;
         let mut segments: Vec<u64> = entries
             .iter()
-            .filter_map(|entry| number_in_name(&entry.name, SEGMENT_SUFFIX))
+            .filter_map(|entry| segment_in_name(&entry.name))
             .collect();
         segments.sort_unstable();
         Ok(segments)
@@ -83,7 +83,7 @@ impl Directory {
             let path = self.journal.join(&entry.name);
             if path == self.spare() || path == whole_file::temporary(&self.genesis()) {
                 storage.remove(&path).map_err(JournalError::file("remove", &path))?;
-            } else if path != self.genesis() && number_in_name(&entry.name, SEGMENT_SUFFIX).is_none() {
+            } else if path != self.genesis() && segment_in_name(&entry.name).is_none() {
                 tracing::warn!(path = %path.display(), "not a file of the journal: left alone");
             }
         }
@@ -103,6 +103,13 @@ impl Directory {
         }
     }
 
+    /// Reads the genesis file of a journal that must be there; [`JournalError::NoJournal`] if it is not.
+    pub(crate) fn require_genesis(&self, storage: &dyn Storage) -> Result<Genesis, JournalError> {
+        self.read_genesis(storage)?.ok_or_else(|| JournalError::NoJournal {
+            directory: self.data.clone(),
+        })
+    }
+
     /// Makes the genesis file.
     pub(crate) fn write_genesis(&self, storage: &dyn Storage, genesis: &Genesis) -> Result<(), JournalError> {
         whole_file::write(
@@ -114,6 +121,11 @@ impl Directory {
             &genesis.content,
         )
     }
+}
+
+/// The first event of the segment that has this name.
+fn segment_in_name(name: &str) -> Option<u64> {
+    number_in_name(name, SEGMENT_SUFFIX).filter(|&first_event_seq| first_event_seq > 0)
 }
 
 /// The number in a name of 20 digits and the suffix: numbers sort as names do.

@@ -3,12 +3,16 @@
 mod body;
 mod health;
 mod listener;
+mod malformed;
 mod methods;
 mod recovery;
 mod request;
 mod signals;
 mod tls;
 mod users;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use optivex_journal::recover::RecoveryReport;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::auth::{Auth, AuthSettings, SystemClock, UsersFile};
@@ -42,6 +47,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .map(|_| telemetry::install_metrics())
         .transpose()?;
     let users = users::read(&settings.users)?;
+    raise_open_files(settings.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -50,6 +56,29 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     // What still blocks must not hold up the end: everything that counts is durable.
     runtime.shutdown_background();
     result
+}
+
+/// Takes all the file descriptors that the system lets this process have: each connection is one.
+fn raise_open_files(connections_max: usize) {
+    // For the journal, history and what the runtime needs.
+    const OTHERS: u64 = 512;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    if let Some(open_files) = getrlimit(Resource::Nofile).current
+        && open_files < connections_max as u64 + OTHERS
+    {
+        tracing::warn!(
+            open_files,
+            connections_max,
+            "fewer files may be open than connections are allowed"
+        );
+    }
 }
 
 async fn serve(settings: &Settings, users: UsersFile, metrics: Option<PrometheusHandle>) -> anyhow::Result<()> {
@@ -100,14 +129,21 @@ async fn serve(settings: &Settings, users: UsersFile, metrics: Option<Prometheus
     };
     let end = {
         let opening = async {
-            users::admit(&users, &exchange, &auth).await?;
+            reloader.begin(&users).await?;
             if settings.users == Users::Demo {
                 users::list_demo_instruments(&exchange).await?;
             }
             server.router.open(started.routes.clone());
+            // Before anybody is told that it serves.
+            let state = exchange.state().borrow().clone();
+            if let State::NotReady(why) = &state {
+                tracing::error!(%why, "starting without taking commands");
+            }
+            server.health.set(state == State::Ready).await;
             tokio::spawn(follow(server.health.clone(), exchange.clone()));
             tokio::spawn(sweep(auth.clone()));
-            announce(settings, address, &started.report)
+            announce(settings, address, &started.report);
+            anyhow::Ok(())
         };
         tokio::select! {
             opened = opening => match opened {
@@ -154,7 +190,7 @@ async fn until_stopped(signals: &mut Signals, exchange: &Exchange, reloader: &Re
 }
 
 /// One line for people and for programs that start this one.
-fn announce(settings: &Settings, address: std::net::SocketAddr, report: &RecoveryReport) -> anyhow::Result<()> {
+fn announce(settings: &Settings, address: std::net::SocketAddr, report: &RecoveryReport) {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     let from = match (report.created, report.snapshot) {
         (true, _) => "new journal".to_owned(),
@@ -169,22 +205,21 @@ fn announce(settings: &Settings, address: std::net::SocketAddr, report: &Recover
         report.duration.as_secs_f64(),
         settings.data_dir.display(),
     );
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+    // Nobody may be there to read it.
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::warn!(%error, "{line}");
+    }
 }
 
-/// Tells the health as the sequencer does.
+/// Tells the health as the sequencer does, which also tells the log.
 async fn follow(health: Health, exchange: Exchange) {
     let mut state = exchange.state();
     loop {
         let now = state.borrow_and_update().clone();
-        if let State::NotReady(why) = &now {
-            tracing::error!(%why, "the exchange takes no commands");
-        }
         health.set(now == State::Ready).await;
         if matches!(now, State::Stopping | State::Failed(_)) || state.changed().await.is_err() {
             return;
         }
-        tracing::info!(state = ?*state.borrow(), "the exchange changes its state");
     }
 }
 

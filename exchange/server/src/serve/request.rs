@@ -16,11 +16,12 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
-use tracing::{Instrument, Span, debug_span, field};
 
-use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::body::{LargeMessages, Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::malformed;
 use super::methods::{Method, Methods};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Router {
             local,
             id: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
             requests: Arc::default(),
+            large_messages: LargeMessages::default(),
             stop: self.stop.child_token(),
         }
     }
@@ -100,20 +102,22 @@ pub(super) struct ConnectionRouter {
     local: Option<SocketAddr>,
     id: u64,
     requests: Arc<AtomicU64>,
+    large_messages: LargeMessages,
     stop: CancellationToken,
 }
 
 impl ConnectionRouter {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        if let Err(refused) = check_grpc(&request) {
+        if let Some(refused) = refuse_other_http(&request) {
             return refused.map(|body| self.body(body, None, None));
         }
         let Some(method) = self.router.methods.get(request.uri().path()) else {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
             return self.refuse(status, None);
         };
-        let span = self.span(method);
+        let id = RequestId(self.id, &self.requests);
+        let span = telemetry::request::span(&method.path, self.peer, id);
         let outcome = Outcome::new(Arc::clone(method), span.clone());
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -123,7 +127,7 @@ impl ConnectionRouter {
             Ok(routes) => routes,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        self.call(routes, request, deadline, outcome).instrument(span).await
+        telemetry::request::within(span, self.call(routes, request, deadline, outcome)).await
     }
 
     async fn call(
@@ -133,7 +137,8 @@ impl ConnectionRouter {
         mut deadline: Option<Pin<Box<Sleep>>>,
         mut outcome: Outcome,
     ) -> Response<ResponseBody> {
-        let mut request = request.map(|body| RequestBody::new(body, self.router.message_bytes_max));
+        let mut request =
+            request.map(|body| RequestBody::new(body, self.router.message_bytes_max, self.large_messages.clone()));
         request.extensions_mut().insert(TcpConnectInfo {
             local_addr: self.local,
             remote_addr: Some(self.peer),
@@ -142,12 +147,13 @@ impl ConnectionRouter {
             std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
             routes.call(request).await
         };
-        let response = tokio::select! {
+        let mut response = tokio::select! {
             biased;
             Ok(response) = answer => response,
             () = at(deadline.as_mut()) => return self.refuse(deadline_exceeded(), Some(outcome)),
             () = self.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
         };
+        malformed::retell(response.headers_mut());
         // An error without a body is told in the headers.
         outcome.see(response.headers());
         response.map(|body| self.body(body, deadline, Some(outcome)))
@@ -163,16 +169,6 @@ impl ConnectionRouter {
 
     fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
         ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
-    }
-
-    fn span(&self, method: &Method) -> Span {
-        debug_span!(
-            "rpc",
-            method = %method.path,
-            peer = %self.peer,
-            request = %RequestId(self.id, &self.requests),
-            user = field::Empty,
-        )
     }
 }
 
@@ -193,22 +189,21 @@ async fn at(deadline: Option<&mut Pin<Box<Sleep>>>) {
 }
 
 /// What is no gRPC is answered in the words of HTTP.
-fn check_grpc<B>(request: &Request<B>) -> Result<(), Response<Body>> {
-    let refuse = |status, why: &'static str| {
-        let mut response = Response::new(Body::new(http_body_util::Full::from(why)));
-        *response.status_mut() = status;
-        let kind = header::HeaderValue::from_static("text/plain");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        Err(response)
-    };
-    if request.method() != HttpMethod::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "this is a gRPC server\n");
-    }
+fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
     let kind = request.headers().get(header::CONTENT_TYPE);
-    match kind.and_then(|kind| kind.to_str().ok()) {
-        Some(kind) if kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web") => Ok(()),
-        _ => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this is a gRPC server\n"),
-    }
+    let is_grpc = kind
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/grpc") && !kind.starts_with("application/grpc-web"));
+    let status = match request.method() {
+        method if *method == HttpMethod::POST && is_grpc => return None,
+        method if *method == HttpMethod::POST => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::new(Body::new(http_body_util::Full::from("this is a gRPC server\n")));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Some(response)
 }
 
 /// When the client stops waiting (`grpc-timeout`).

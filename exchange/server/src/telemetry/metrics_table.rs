@@ -33,7 +33,7 @@ enum Kind {
 }
 use Kind::{Counter, Gauge, Histogram};
 
-/// Every metric; README.md has the same table for people.
+/// What is counted here; the sequencer describes its own. README.md has all of them for people.
 const METRICS: &[(&str, Kind, Unit, &str)] = &[
     (
         "optivex_rpcs_total",
@@ -61,6 +61,36 @@ const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Counter,
         Unit::Count,
         "Attempts to log in by outcome",
+    ),
+    (
+        "optivex_feed_subscribers",
+        Gauge,
+        Unit::Count,
+        "Market data subscriptions by kind of stream",
+    ),
+    (
+        "optivex_feed_messages_total",
+        Counter,
+        Unit::Count,
+        "Messages sent to subscribers by kind of stream",
+    ),
+    (
+        "optivex_feed_gaps_total",
+        Counter,
+        Unit::Count,
+        "Gaps told to subscribers",
+    ),
+    (
+        "optivex_feed_too_slow_total",
+        Counter,
+        Unit::Count,
+        "Subscribers that fell too far behind, by kind of stream",
+    ),
+    (
+        "optivex_feed_lag_events",
+        Gauge,
+        Unit::Count,
+        "Durable events that market data has not shown yet",
     ),
     (
         "optivex_ready",

@@ -65,6 +65,16 @@ impl Disk {
         );
     }
 
+    /// Waits until so many events are durable.
+    pub(crate) fn wait_for_durable(&self, event_seq: u64) {
+        let (_, changed) = &*self.shared;
+        drop(
+            changed
+                .wait_while(self.platter(), |platter| (platter.records.len() as u64) < event_seq)
+                .expect("no test thread panics with the lock"),
+        );
+    }
+
     pub(crate) fn durable(&self) -> u64 {
         self.platter().records.len() as u64
     }
@@ -106,6 +116,7 @@ impl Journal for Disk {
         let events = platter.records.len() - before;
         assert!(events > 0, "a commit for nothing");
         platter.commits.push(events);
+        changed.notify_all();
         Ok(())
     }
 

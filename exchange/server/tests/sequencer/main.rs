@@ -1,7 +1,9 @@
 //! The sequencer over a journal that a test holds, breaks and fills up.
 
 mod durability;
+#[allow(dead_code)] // The other test uses the rest.
 mod journal;
+mod random;
 mod trouble;
 
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -7,4 +7,6 @@ mod call;
 mod journal;
 mod orders;
 mod refusals;
+mod streams;
 mod venue;
+mod views;

@@ -42,7 +42,6 @@ users:
 /// An exchange with the users alice and bob (traders), carol (viewer) and root (admin).
 pub(crate) struct Venue {
     pub(crate) disk: Disk,
-    pub(crate) witness: Witness,
     pub(crate) exchange: Exchange,
     running: Option<Running>,
     endpoint: Endpoint,
@@ -80,14 +79,13 @@ impl Venue {
 
     pub(crate) async fn start_with(limits: Limits) -> Self {
         let disk = Disk::default();
-        let witness = Witness::new(&disk);
         let history_directory = tempfile::tempdir().expect("a temporary directory");
         let (writer, history) =
             history::open(history_directory.path(), &history::HistoryOptions::default()).expect("an empty history");
         let parts = Parts {
             engine: Engine::new(limits),
             journal: Box::new(disk.clone()),
-            sinks: vec![Box::new(witness.clone()), Box::new(writer)],
+            sinks: vec![Box::new(Witness::new(&disk)), Box::new(writer)],
             store_snapshot: Box::new(|event_seq, _| Ok(event_seq)),
         };
         let options = Options {
@@ -109,6 +107,9 @@ impl Venue {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("its address");
         let server = Server::builder()
+            // As `serve` does: a stalled stream leaves room for others on its connection.
+            .initial_stream_window_size(128 * 1024)
+            .initial_connection_window_size(512 * 1024)
             .add_service(AuthServiceServer::new(AuthApi::new(auth.clone())))
             .add_service(ExecutionServiceServer::new(ExecutionApi::new(
                 exchange.clone(),
@@ -121,7 +122,6 @@ impl Venue {
         tokio::spawn(server);
         Self {
             disk,
-            witness,
             exchange,
             running: Some(running),
             endpoint: Endpoint::from_shared(format!("http://{address}")).expect("an address"),

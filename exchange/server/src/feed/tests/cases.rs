@@ -350,7 +350,7 @@ fn readers_of_the_same_change_share_its_bytes() {
         told(reader);
     }
     change(&mut venue, 1);
-    let [first, others @ ..] = readers.each_mut().map(|reader| frame(reader));
+    let [first, others @ ..] = readers.each_mut().map(frame);
     for other in others {
         assert!(first.shares_bytes_with(&other));
     }
@@ -484,4 +484,42 @@ async fn who_misses_news_of_instruments_is_too_slow() {
             }
         }
     }
+}
+
+/// Trades of one event of which not all are kept.
+#[test]
+fn a_trade_that_is_not_kept_is_a_gap_even_if_its_neighbours_are() {
+    for (trades, gaps) in [(CONFLATED_TRADES_MAX - 3, 0), (CONFLATED_TRADES_MAX - 2, 1)] {
+        let mut venue = venue(&narrow(16));
+        for _ in 0..3 {
+            venue.insert(0, ABC, Side::Buy, 100, 1);
+        }
+        let mut reader = Receiver::new(&mut venue, books(DEPTH, 0, Delivery::Conflated));
+        assert_eq!(reader.drain(&venue), End::Idle);
+        venue.insert(1, ABC, Side::Sell, 100, 3);
+        trade(&mut venue, trades);
+        // Nothing in the ring but changes without trades.
+        change(&mut venue, 20);
+        assert_eq!(reader.drain(&venue), End::Idle);
+        reader.check_newest(&venue);
+        assert_eq!(reader.gaps, gaps, "3 and {trades} trades");
+    }
+}
+
+/// Changes that nobody followed have no checksum of their own.
+#[test]
+fn who_resumes_gets_a_checksum_of_what_nobody_followed() {
+    let mut venue = venue(&FeedSettings::default());
+    let request = books(DEPTH, 0, Delivery::Lossless);
+    let mut reader = Receiver::new(&mut venue, request.clone());
+    assert_eq!(reader.drain(&venue), End::Idle);
+    let held = std::mem::take(&mut reader.books);
+    drop(reader);
+    change(&mut venue, 3);
+    venue.tick();
+    let mut reader = Receiver::resume(&mut venue, request, held);
+    venue.tick();
+    assert_eq!(reader.drain(&venue), End::Idle);
+    reader.check_newest(&venue);
+    assert_eq!((reader.updates, reader.heartbeats), (3, 1));
 }
