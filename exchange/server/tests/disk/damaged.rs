@@ -104,6 +104,44 @@ async fn a_damaged_record_stops_the_start_with_its_position() {
     exchange.stop();
 }
 
+/// In the journal alone, damage to its last record looks like a torn write; history has seen the event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn damage_at_the_very_end_is_no_torn_tail() {
+    let place = Place::new();
+    let exchange = place.start([]);
+    list_abc(&exchange).await;
+    let mut ledger = Ledger::default();
+    let mut trader = Trader::login(&exchange).await;
+    ledger.insert(&mut trader, 10).await;
+    trader.read_history().await;
+    exchange.signal(Signal::KILL);
+    exchange.ended();
+
+    let (path, records) = records(&place);
+    let last = records[records.len() - 1];
+    let file = File::options().read(true).write(true).open(&path).expect("a segment");
+    let at = last.offset + last.bytes - 1;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 1], at).expect("can write");
+    // Again and again: the first attempt does not make the second one believe that nothing is missing.
+    for _ in 0..2 {
+        let output = place.fails([]);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let error = told
+            .lines()
+            .find(|line| line.starts_with("optivex: "))
+            .expect("one line that says why");
+        let event = format!("goes to event {}", last.event_seq);
+        assert!(
+            error.contains("data/history") && error.contains(&event),
+            "no {event:?} in {error:?}"
+        );
+        assert!(!told.contains("panicked"), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_torn_tail_is_cut_and_told() {
     let place = Place::new();

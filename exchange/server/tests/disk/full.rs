@@ -129,7 +129,7 @@ fn a_disk_that_only_reads() {
             .find(|line| line.starts_with("optivex: "))
             .expect("one line that says why");
         assert!(
-            error.contains("data directory data") && error.contains("Read-only file system"),
+            error.contains(" data/") && error.contains("Read-only file system"),
             "{error}"
         );
         assert!(!told.contains("panicked"), "{told}");

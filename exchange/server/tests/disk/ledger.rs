@@ -45,6 +45,28 @@ impl Trader {
         }
     }
 
+    /// Waits until history has the last report of this user, by reading up to it.
+    pub(crate) async fn read_history(&mut self) {
+        use v1::subscribe_execution_reports_response::Event;
+        let request = v1::SubscribeExecutionReportsRequest {
+            after_report_seq: Some(0),
+            cancel_on_disconnect: false,
+        };
+        let answer = self
+            .execution
+            .subscribe_execution_reports(self.token.with(request))
+            .await;
+        let mut stream = answer.expect("a trader").into_inner();
+        let mut last = 0;
+        loop {
+            match stream.message().await.expect("no error").expect("no end").event {
+                Some(Event::SubscribedReportSeq(report_seq)) => last = report_seq,
+                Some(Event::Report(report)) if report.report_seq == last => return,
+                _ => {}
+            }
+        }
+    }
+
     /// All open orders, client ids by order ids.
     async fn open_orders(&mut self) -> BTreeMap<u64, String> {
         let mut all = BTreeMap::new();
