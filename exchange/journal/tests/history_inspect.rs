@@ -233,7 +233,7 @@ fn a_book_looks_like_this() {
     };
     book(&options).expect("there").write_text(&mut text).expect("written");
     expect![[r#"
-        SYM1 Continuous, event 40, time_unix_ns 1700000096618435896, book_seq 10
+        SYM1 TRADING_PHASE_CONTINUOUS, event 40, time_unix_ns 1700000096618435896, book_seq 10
         last trade at 99.9950
         ask             100.0035             10 lots in 1 orders
                                              10 lots of order 117440515 by user1

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use optivex_journal::Retention;
 use serde_yaml::Value;
 
 /// A setting that cannot be used: exit code 2.
@@ -18,7 +19,7 @@ use serde_yaml::Value;
 pub struct ConfigError(String);
 
 impl ConfigError {
-    fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }
@@ -105,6 +106,8 @@ settings! {
     log_format: LogFormat = "human", "FORMAT", "OPTIVEX_LOG_FORMAT", [value_enum];
     /// Events between two snapshots of the state, 1000 or more: a restart replays at most so many
     snapshot_every: u64 = "250000", "EVENTS", "OPTIVEX_SNAPSHOT_EVERY";
+    /// How much of the journal stays: all of it, or what the older of two snapshots and history still need
+    journal_keep: JournalKeep = "all", "WHAT", "OPTIVEX_JOURNAL_KEEP", [value_enum];
     /// How long a token works without being used, 1s or more
     token_idle_timeout: Span = "12h", "DURATION", "OPTIVEX_TOKEN_IDLE_TIMEOUT";
     /// Sessions that one user may have at a time; beyond, the one that was idle longest ends
@@ -148,6 +151,7 @@ pub struct Settings {
     pub log: String,
     pub log_format: LogFormat,
     pub snapshot_every: u64,
+    pub journal_keep: JournalKeep,
     pub token_idle_timeout: Duration,
     pub max_sessions_per_user: usize,
     pub max_message_size: usize,
@@ -245,6 +249,7 @@ impl Given {
             log: needed("log", self.log)?,
             log_format: needed("log_format", self.log_format)?,
             snapshot_every: at_least("snapshot_every", needed("snapshot_every", self.snapshot_every)?, 1000)?,
+            journal_keep: needed("journal_keep", self.journal_keep)?,
             token_idle_timeout: span("token_idle_timeout", self.token_idle_timeout, 1000)?,
             max_sessions_per_user: count("max_sessions_per_user", self.max_sessions_per_user)? as usize,
             max_message_size: size("max_message_size", self.max_message_size, 64 << 20)? as usize,
@@ -355,6 +360,30 @@ pub enum LogFormat {
 impl Parse for LogFormat {
     fn parse(text: &str) -> Result<Self, String> {
         <Self as ValueEnum>::from_str(text, false).map_err(|_| "human or json".to_owned())
+    }
+}
+
+/// How much of the journal stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum JournalKeep {
+    /// Everything: history can be rebuilt, and any moment of the past.
+    All,
+    /// What is needed to go on: segments go once two snapshots and durable history are past them.
+    Needed,
+}
+
+impl Parse for JournalKeep {
+    fn parse(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false).map_err(|_| "all or needed".to_owned())
+    }
+}
+
+impl From<JournalKeep> for Retention {
+    fn from(keep: JournalKeep) -> Self {
+        match keep {
+            JournalKeep::All => Self::All,
+            JournalKeep::Needed => Self::BehindSnapshot,
+        }
     }
 }
 

@@ -153,7 +153,7 @@ async fn reflect_v1alpha(channel: &Channel) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     let place = Place::new();
-    let exchange = place.start(["--shutdown-grace", "1s"]);
+    let exchange = place.start(["--shutdown-grace", "3s"]);
     let channel = exchange.connect().await;
     let (alice, viewer) = (login(&channel, "alice").await, login(&channel, "viewer").await);
     let mut trades = tape(&channel, &viewer).await;
@@ -212,13 +212,16 @@ async fn a_second_signal_ends_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn silent_connections_are_closed() {
     let place = Place::new();
-    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "100ms"]);
-    for hello in [&b""[..], b"PRI * HT", SILENT_HELLO] {
+    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "2s"]);
+    let silent = [&b""[..], b"PRI * HT", SILENT_HELLO].map(|hello| {
         let mut client = TcpStream::connect(exchange.address).unwrap();
         client.write_all(hello).unwrap();
+        client
+    });
+    for mut client in silent {
         let mut said = Vec::new();
         // The end, or a reset: not for ever.
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         if let Err(error) = client.read_to_end(&mut said) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
@@ -265,6 +268,42 @@ async fn sizes_are_bounded() {
         .await
         .unwrap_err();
     assert_eq!(health(&channel, "").await, Ok(ServingStatus::Serving));
+    exchange.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_that_do_not_decode() {
+    let place = Place::new();
+    let exchange = place.start([]);
+    let channel = exchange.connect().await;
+    let alice = login(&channel, "alice").await;
+    // Any has a string and bytes where LoginRequest has two strings, and OrderEntryRequest a number first.
+    let codec = tonic_prost::ProstCodec::<prost_types::Any, LoginRequest>::default;
+    let garbage = || prost_types::Any {
+        type_url: "alice".to_owned(),
+        value: vec![0xff],
+    };
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.AuthService/Login");
+    let status = client.unary(Request::new(garbage()), path, codec()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
+    assert_eq!(status.get_details_error_info().unwrap().metadata["field"], "password");
+
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/optivex.v1.ExecutionService/OrderEntry");
+    let request = alice.with(tokio_stream::once(garbage()));
+    let status = match client.streaming(request, path, codec()).await {
+        Ok(stream) => end(&mut stream.into_inner()).await,
+        Err(status) => status,
+    };
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::InvalidArgument, "INVALID_FIELD")
+    );
     exchange.stop();
 }
 
@@ -358,7 +397,7 @@ fn what_stops_a_start() {
         let output = command.args(args).output().unwrap();
         (output.status.code().unwrap(), stderr(&output))
     };
-    let table: [(&[&str], i32, &str); 9] = [
+    let table: [(&[&str], i32, &str); 10] = [
         (
             &["--users", "users.yaml", "--listen", &taken, "--data-dir", other],
             1,
@@ -367,7 +406,7 @@ fn what_stops_a_start() {
         (
             &["--users", "users.yaml", "--listen", "127.0.0.1:0", "--data-dir", "data"],
             1,
-            "data directory data: ",
+            "another process uses the data directory data",
         ),
         (
             &["--users", "none.yaml", "--listen", "127.0.0.1:0", "--data-dir", other],
@@ -410,8 +449,9 @@ fn what_stops_a_start() {
                 "users.yaml",
             ],
             1,
-            "data directory users.yaml",
+            "cannot open the exchange's data: cannot create users.yaml",
         ),
+        (&["--demo", "--log", "=x="], 2, "log: \"=x=\""),
         (&["--config", "bad.yaml"], 2, "unknown setting \"lissten\""),
         (&["--listen", "127.0.0.1:0"], 2, "users: is missing"),
         (&["--no-such-flag"], 2, "--no-such-flag"),
@@ -581,7 +621,19 @@ async fn nothing_secret_is_logged() {
         .unwrap();
     drop((client, channel));
     let log = exchange.stop();
-    assert!(log.contains("method=/optivex.v1.InfoService/ListInstruments"), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("ListInstruments") && line.contains("done"))
+        .unwrap();
+    for field in [
+        "user=\"eve\"",
+        "peer=127.0.0.1:",
+        "request=1-3",
+        "code=Ok",
+        "latency_us=",
+    ] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
     for secret in ["Wr0ngh0rse", "Tr0ub4dor", &token] {
         assert!(
             !log.contains(secret),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use optivex_engine::types::{Indicative, Instrument, Level, Order, Side};
+use optivex_proto::v1;
 
 use super::{InspectError, Journal, decimal};
 
@@ -99,8 +100,12 @@ impl BookAt {
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{} {:?}, event {}, time_unix_ns {}, book_seq {}",
-            self.instrument.symbol, self.instrument.phase, self.event_seq, self.time_unix_ns, self.book_seq
+            "{} {}, event {}, time_unix_ns {}, book_seq {}",
+            self.instrument.symbol,
+            v1::TradingPhase::from(self.instrument.phase).as_str_name(),
+            self.event_seq,
+            self.time_unix_ns,
+            self.book_seq
         )?;
         if let Some(price_e4) = self.last_trade_price_e4 {
             writeln!(out, "last trade at {}", decimal(price_e4))?;

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 
 use crate::error::Error;
+use crate::telemetry;
 
 pub use clock::{Clock, SystemClock};
 pub use password::{Credential, HashError, PASSWORD_BYTES_MAX, hash as hash_password};
@@ -353,8 +354,7 @@ impl Auth {
                 clock: Arc::clone(&inner.clock),
             }),
         };
-        // Where a request has a span, it tells whose it is.
-        tracing::Span::current().record("user", &*session.username);
+        telemetry::request::user(&session.username);
         match role {
             Some(role) if !session.roles().contains(role) => Err(Error::new(
                 ErrorReason::MissingRole,

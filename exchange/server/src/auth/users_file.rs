@@ -75,7 +75,7 @@ pub struct UserEntry {
     pub roles: Roles,
 }
 
-/// A users file that was read and checked: names are unique, and there is at least one.
+/// A users file that was read and checked: names are unique.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsersFile {
     users: Vec<UserEntry>,
@@ -131,6 +131,15 @@ impl UsersFile {
     /// The users' names, in the order of the file.
     pub fn usernames(&self) -> impl Iterator<Item = Username> {
         self.users.iter().map(|user| user.username)
+    }
+
+    /// Some of the users.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let users = self.users.iter().filter(|user| wanted(&user.username));
+        Self {
+            users: users.cloned().collect(),
+        }
     }
 
     pub(super) fn decoy(&self) -> Option<Result<Arc<Credential>, getrandom::Error>> {

@@ -33,6 +33,7 @@ pub enum Command {
     /// names, then from defaults. Durations are written as 500ms, 5s or 12h; sizes as 65536, 64KiB or
     /// 1MiB. SIGHUP reads the users file and the certificates again; SIGTERM and SIGINT stop the
     /// exchange in good order, a second one at once.
+    #[command(args_override_self = true)] // A script can add to what another one gives.
     Serve(Box<Given>),
     /// Check or export a journal
     #[command(subcommand)]

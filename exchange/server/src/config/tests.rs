@@ -36,6 +36,20 @@ fn defaults() {
 }
 
 #[test]
+fn the_whole_journal_stays_unless_told_otherwise() {
+    let kept = |args: &[&str], yaml: &str| Retention::from(resolve(args, yaml).unwrap().journal_keep);
+    assert_eq!(kept(&["--users", "u.yaml"], ""), Retention::All);
+    assert_eq!(
+        kept(&["--users", "u.yaml"], "journal_keep: needed"),
+        Retention::BehindSnapshot
+    );
+    let args = ["--users", "u.yaml", "--journal-keep", "all"];
+    assert_eq!(kept(&args, "journal_keep: needed"), Retention::All);
+    let told = error(&[], "journal_keep: some");
+    assert_eq!(told, "journal_keep: \"some\": all or needed");
+}
+
+#[test]
 fn flags_come_before_the_file_and_the_file_before_defaults() {
     let yaml = "users: from-file\nlisten: 127.0.0.1:2\nmax_connections: 7\nkeepalive_interval: 2s\ndemo: false\n";
     let settings = resolve(&["--listen", "127.0.0.1:1"], yaml).unwrap();
@@ -129,9 +143,9 @@ fn errors() {
         ["--users", "u", "--max-message-size", "128MiB"] ""
           max_message_size: 128MiB is out of range; 1KiB to 64MiB
         [] "listn: 1"
-          unknown setting "listn"; known are: listen, data_dir, users, metrics_listen, tls_cert, tls_key, tls_client_ca, insecure, demo, log, log_format, snapshot_every, token_idle_timeout, max_sessions_per_user, max_message_size, max_header_list_size, max_concurrent_streams, max_connections, max_subscriptions, keepalive_interval, keepalive_timeout, shutdown_grace
+          unknown setting "listn"; known are: listen, data_dir, users, metrics_listen, tls_cert, tls_key, tls_client_ca, insecure, demo, log, log_format, snapshot_every, journal_keep, token_idle_timeout, max_sessions_per_user, max_message_size, max_header_list_size, max_concurrent_streams, max_connections, max_subscriptions, keepalive_interval, keepalive_timeout, shutdown_grace
         [] "data-dir: x"
-          unknown setting "data-dir"; known are: listen, data_dir, users, metrics_listen, tls_cert, tls_key, tls_client_ca, insecure, demo, log, log_format, snapshot_every, token_idle_timeout, max_sessions_per_user, max_message_size, max_header_list_size, max_concurrent_streams, max_connections, max_subscriptions, keepalive_interval, keepalive_timeout, shutdown_grace
+          unknown setting "data-dir"; known are: listen, data_dir, users, metrics_listen, tls_cert, tls_key, tls_client_ca, insecure, demo, log, log_format, snapshot_every, journal_keep, token_idle_timeout, max_sessions_per_user, max_message_size, max_header_list_size, max_concurrent_streams, max_connections, max_subscriptions, keepalive_interval, keepalive_timeout, shutdown_grace
         [] "- listen"
           must be a list of settings, one a line: listen: 127.0.0.1:50051
         [] "listen: [1]"

@@ -224,13 +224,14 @@ impl Feed {
 
     /// At most `max` instruments by symbol, those after a symbol, and whether there are more.
     pub async fn instruments(&self, after: Option<Symbol>, max: usize) -> Result<(Vec<v1::Instrument>, bool), Error> {
-        self.run(move |hub| {
-            let mut rest = hub.instruments_after(after);
-            let page = rest.by_ref().take(max).map(|instrument| (**instrument).clone());
-            let page: Vec<_> = page.collect();
-            (page, rest.next().is_some())
-        })
-        .await
+        let (page, more) = self
+            .run(move |hub| {
+                let mut rest = hub.instruments_after(after);
+                let page: Vec<_> = rest.by_ref().take(max).cloned().collect();
+                (page, rest.next().is_some())
+            })
+            .await?;
+        Ok((page.iter().map(|instrument| (**instrument).clone()).collect(), more))
     }
 
     /// Follows the list of instruments.

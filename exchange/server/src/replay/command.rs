@@ -29,6 +29,9 @@ pub struct LobsterArgs {
     /// URL of the exchange
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     target: String,
+    /// Authority (PEM) that signed the exchange's certificate, for a target with https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// User to log in as, with --password; give both once for each of two traders and an administrator.
     /// The demo's users if not given
     #[arg(long, value_name = "NAME", requires = "password")]
@@ -89,6 +92,7 @@ impl LobsterArgs {
             messages: self.messages,
             books: self.books,
             target: self.target,
+            ca: self.ca,
             logins,
             symbol: self.symbol,
             speed: self.speed,

@@ -17,7 +17,7 @@ use optivex_proto::v1::{
     subscribe_execution_reports_response, subscribe_order_books_response,
 };
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::replica::{Action, Hit, Key, Levels};
@@ -58,8 +58,7 @@ struct Book {
 impl Desk {
     /// Logs in, makes the instrument if it is not there, and subscribes. A book that is not empty is
     /// refused: what rests there would trade with the replay.
-    pub(super) async fn open(target: &str, logins: &[Login], symbol: Option<&str>) -> Result<Self, Error> {
-        let channel = connect(target).await?;
+    pub(super) async fn open(channel: Channel, logins: &[Login], symbol: Option<&str>) -> Result<Self, Error> {
         let Sessions { traders, admin } = Sessions::open(&channel, logins).await?;
         let [maker, taker] = traders;
         let mut execution = ExecutionServiceClient::new(channel.clone());
@@ -404,21 +403,40 @@ impl Sessions {
     }
 }
 
-async fn connect(target: &str) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(target.to_owned()).map_err(|error| {
+/// A connection to the exchange at a URL; one with `https` needs the authority of its certificate.
+pub(super) async fn connect(target: &str, ca: Option<&[u8]>) -> Result<Channel, Error> {
+    let failed = |source| Error::Connect {
+        target: target.to_owned(),
+        source,
+    };
+    let mut endpoint = Endpoint::from_shared(target.to_owned()).map_err(|error| {
         Error::Setup(format!(
             "the target {target:?} is not a URL such as http://127.0.0.1:50051: {error}"
         ))
     })?;
+    match (endpoint.uri().scheme_str(), ca) {
+        (Some("http"), None) => {}
+        (Some("https"), Some(ca)) => {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            endpoint = endpoint.tls_config(tls).map_err(failed)?;
+        }
+        (Some("https"), None) => {
+            return Err(Error::Setup(
+                "a target with https needs --ca: who signed its certificate".to_owned(),
+            ));
+        }
+        _ => {
+            return Err(Error::Setup(format!(
+                "the target {target:?} is no URL with http, or https and --ca"
+            )));
+        }
+    }
     endpoint
         .connect_timeout(PATIENCE)
         .tcp_nodelay(true)
         .connect()
         .await
-        .map_err(|source| Error::Connect {
-            target: target.to_owned(),
-            source,
-        })
+        .map_err(failed)
 }
 
 /// The instrument of this symbol: the one that is there, or a new one.

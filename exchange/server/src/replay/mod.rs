@@ -52,6 +52,8 @@ pub struct Options {
     pub books: PathBuf,
     /// URL of the exchange.
     pub target: String,
+    /// Authority (PEM) that signed the certificate of an `https` target.
+    pub ca: Option<PathBuf>,
     /// Users to log in as: two with the role trader, and one with the role admin to make the instrument.
     pub logins: Vec<Login>,
     /// Instrument: made if it is not there, its book must be empty; LOBSTER, LOBSTER-2, … if not given.
@@ -116,7 +118,7 @@ impl Login {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     File {
         /// Which.
         path: String,
@@ -124,7 +126,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not LOBSTER's.
-    #[error("{path}, {source}")]
+    #[error("{path}")]
     Parse {
         /// Which.
         path: String,
@@ -135,7 +137,7 @@ pub enum Error {
     #[error("{0}")]
     Files(String),
     /// The exchange cannot be reached.
-    #[error("cannot connect to {target}: {source}")]
+    #[error("cannot connect to {target}")]
     Connect {
         /// Its URL.
         target: String,
@@ -191,7 +193,12 @@ pub async fn run(options: &Options, progress: &mut Progress) -> Result<Summary, 
     let Some(first) = pairs.next().transpose()? else {
         return Err(Error::Files(format!("{} is empty", options.messages.display())));
     };
-    let mut desk = Desk::open(&options.target, &options.logins, options.symbol.as_deref()).await?;
+    let ca = match &options.ca {
+        Some(path) => Some(std::fs::read(path).map_err(|source| Error::file(path, source))?),
+        None => None,
+    };
+    let channel = desk::connect(&options.target, ca.as_deref()).await?;
+    let mut desk = Desk::open(channel, &options.logins, options.symbol.as_deref()).await?;
     let mut replica = Replica::default();
     let mut summary = Summary::new(desk.symbol());
     let seed = replica.seed(&first.1, &first.0).map_err(Error::Files)?;

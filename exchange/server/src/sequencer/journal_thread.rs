@@ -50,6 +50,21 @@ impl Group {
     fn events(&self) -> usize {
         self.works.iter().map(|work| work.events.len()).sum()
     }
+
+    /// Drops what holds no event, once it was answered; its weight. A disk may fail for days, and
+    /// clients ask all the time.
+    fn forget_answered(&mut self) -> usize {
+        let mut weight = 0;
+        self.works.retain_mut(|work| {
+            let is_needed = !work.events.is_empty() || !work.releases.is_empty();
+            if !is_needed {
+                weight += work.weight;
+            }
+            work.releases.shrink_to_fit();
+            is_needed
+        });
+        weight
+    }
 }
 
 impl JournalThread {
@@ -71,6 +86,7 @@ impl JournalThread {
         loop {
             match self.shared.take(self.shared.options.retry_delay_max) {
                 Taken::Works(works) => {
+                    self.shared.step();
                     let mut group = Group::default();
                     group.extend(works);
                     self.commit(&mut group);
@@ -106,7 +122,9 @@ impl JournalThread {
         let mut delay = self.shared.options.retry_delay;
         loop {
             let begun = Instant::now();
-            match self.journal.commit(&group.batches) {
+            let committed = self.journal.commit(&group.batches);
+            self.shared.step();
+            match committed {
                 Ok(()) => {
                     let bytes = group.batches.iter().map(Batch::byte_len).sum();
                     self.shared.telemetry.committed(group.events(), bytes, begun.elapsed());
@@ -120,6 +138,7 @@ impl JournalThread {
                     tell_unknown(group);
                     group.extend(self.shared.take_after(delay));
                     tell_unknown(group);
+                    self.shared.released(group.forget_answered());
                     delay = (delay * 2).min(self.shared.options.retry_delay_max);
                 }
             }
@@ -132,6 +151,7 @@ impl JournalThread {
             if let Some(last) = work.events.last() {
                 for sink in &mut self.sinks {
                     sink.publish(&work.events);
+                    self.shared.step();
                 }
                 self.shared.set_durable(last.event_seq);
             }

@@ -1,10 +1,11 @@
 //! The one writer: takes commands in one order, gives them their time and number, and releases their
 //! answers when they are durable.
 //!
-//! Three threads. `sequencer` owns the engine: it drains the input channel, applies, and hands what it
+//! Four threads. `sequencer` owns the engine: it drains the input channel, applies, and hands what it
 //! applied to `journal`, which makes everything durable that arrived while its last sync ran, shows
 //! the events to the sinks and then answers, all in the order of the sequencer's turns. `snapshot`
-//! stores snapshots. The engine runs ahead of the disk, but not without bounds: see [`Options`].
+//! stores snapshots. `watchdog` says when the disk does not answer at all. The engine runs ahead of the
+//! disk, but not without bounds: see [`Options`].
 
 mod directory;
 mod journal_thread;
@@ -13,6 +14,7 @@ mod sequencer_thread;
 mod shared;
 mod snapshot_thread;
 mod telemetry;
+mod watchdog;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,6 +32,7 @@ use reply::Reply;
 use sequencer_thread::SequencerThread;
 use shared::Shared;
 use snapshot_thread::SnapshotThread;
+use watchdog::Watchdog;
 
 /// Bounds and habits of the sequencer.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Options {
     pub retry_delay: Duration,
     /// Longest pause before a failed commit is tried again, and between two looks at the disk's room.
     pub retry_delay_max: Duration,
+    /// How long nothing that waits for the disk may move before no more commands are taken.
+    pub stall_after: Duration,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             patience: Duration::from_secs(2),
             retry_delay: Duration::from_millis(20),
             retry_delay_max: Duration::from_secs(1),
+            stall_after: Duration::from_secs(5),
         }
     }
 }
@@ -91,7 +97,8 @@ impl std::fmt::Debug for Parts {
 pub enum State {
     /// It does.
     Ready,
-    /// Not for now: the disk is full or fails. Queries may be answered; what waits is not lost.
+    /// Not for now: the disk is full, fails or does not answer. Queries may be answered; what waits is not
+    /// lost.
     NotReady(Arc<str>),
     /// It is on its way down: no new commands, and broken streams cancel nothing.
     Stopping,
@@ -172,19 +179,14 @@ pub enum Answer {
     Unknown(String),
 }
 
-/// An answer that is on its way; see [`Exchange::submit_queued`].
+/// What is told of an answer that is on its way; see [`Exchange::submit_queued`].
 #[derive(Debug)]
-pub struct PendingAnswer(Result<oneshot::Receiver<Answer>, String>);
+pub struct Pending<T>(oneshot::Receiver<T>);
 
-impl PendingAnswer {
-    /// The answer, when it may be told.
-    pub async fn answer(self) -> Answer {
-        match self.0 {
-            Ok(receiver) => receiver
-                .await
-                .unwrap_or_else(|_| Answer::Unknown("the exchange ended before it could tell".to_owned())),
-            Err(why) => Answer::NotReady(why),
-        }
+impl<T> Pending<T> {
+    /// What is told, when it may be; nothing if the thread died that was to tell it.
+    pub async fn told(self) -> Option<T> {
+        self.0.await.ok()
     }
 }
 
@@ -207,10 +209,12 @@ pub fn start(parts: Parts, options: Options) -> std::io::Result<Running> {
     let (snapshots, snapshot_thread) = SnapshotThread::new(shared.clone(), store_snapshot);
     let sequencer_thread = SequencerThread::new(shared.clone(), engine, requests, snapshots);
     let journal_thread = JournalThread::new(shared.clone(), journal, sinks, input.downgrade());
+    let watchdog = Watchdog::new(shared.clone());
     let threads = vec![
         shared::spawn("snapshot", &shared, alive.clone(), move || snapshot_thread.run())?,
         shared::spawn("journal", &shared, alive.clone(), move || journal_thread.run())?,
-        shared::spawn("sequencer", &shared, alive, move || sequencer_thread.run())?,
+        shared::spawn("sequencer", &shared, alive.clone(), move || sequencer_thread.run())?,
+        shared::spawn("watchdog", &shared, alive, move || watchdog.run())?,
     ];
     Ok(Running {
         exchange,
@@ -238,7 +242,8 @@ impl Running {
 
     /// Takes no more commands, makes everything in flight durable, answers it, stores a last snapshot
     /// and ends the threads. If that takes longer than `patience`, the threads are left to the end of
-    /// the process.
+    /// the process: an error only if something is not durable and answered. A snapshot that comes too
+    /// late, or history that does, costs time at the next start and nothing else.
     pub async fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
         let deadline = Instant::now() + patience;
         self.exchange.begin_stop();
@@ -251,7 +256,14 @@ impl Running {
         if let State::Failed(why) = self.exchange.shared.state() {
             return Err(ShutdownError::Failed(why));
         }
-        ended.map_err(|_| ShutdownError::Late)?;
+        if ended.is_err() {
+            // A closed input: the sequencer has handed over everything that was before the stop.
+            if !self.exchange.input.is_closed() || !self.exchange.shared.is_idle() {
+                return Err(ShutdownError::Late);
+            }
+            tracing::warn!("everything is durable, but the last snapshot or history is not stored in time");
+            return Ok(());
+        }
         for thread in self.threads {
             // They have ended, and not by a panic: that would have been `Failed`.
             let _ = thread.join();
@@ -271,15 +283,17 @@ impl Exchange {
             Ok(permit) => {
                 let (reply, receiver) = Reply::channel();
                 permit.send(Request::Command(command, std::time::Instant::now(), reply));
-                PendingAnswer(Ok(receiver)).answer().await
+                receiver
+                    .await
+                    .unwrap_or_else(|_| Answer::Unknown("the exchange ended before it could tell".to_owned()))
             }
             Err(why) => Answer::NotReady(why),
         }
     }
 
     /// As [`Exchange::submit`] with a callback instead of a future: called in the order of submission,
-    /// on a thread of the sequencer, so it must not block. Does not wait for room: without, the answer
-    /// is `NotReady`, from this call.
+    /// on a thread of the sequencer, so it must not block. Only `NotReady` overtakes: a command that is
+    /// not taken is told so at once, and without room in the input from this very call.
     pub fn submit_with(&self, command: Command, answer: impl FnOnce(Answer) + Send + 'static) {
         let taken = match self.shared.refuses_commands() {
             Some(why) => Err(why),
@@ -298,19 +312,29 @@ impl Exchange {
     }
 
     /// As [`Exchange::submit`] in two steps, for streams with many commands in flight: waits for as
-    /// long as it takes until the command has its place in the order, then gives the answer to come.
-    pub async fn submit_queued(&self, command: Command) -> PendingAnswer {
-        if let Some(why) = self.shared.refuses_commands() {
-            return PendingAnswer(Err(why));
+    /// long as it takes until the command has its place in the order, then gives what is to come.
+    ///
+    /// `tell` makes of the answer what is kept until somebody asks for it, on a thread of the sequencer,
+    /// so it must not block. An [`EventRef`] is not to be kept: it holds the events of the whole turn.
+    pub async fn submit_queued<T: Send + 'static>(
+        &self,
+        command: Command,
+        tell: impl FnOnce(Answer) -> T + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, receiver) = oneshot::channel();
+        // A client that went away does not need its answer.
+        let tell = move |answer| drop(sender.send(tell(answer)));
+        match self.shared.refuses_commands() {
+            Some(why) => tell(Answer::NotReady(why)),
+            None => match self.input.reserve().await {
+                Ok(permit) => {
+                    let reply = Reply::callback(tell);
+                    permit.send(Request::Command(command, std::time::Instant::now(), reply));
+                }
+                Err(_) => tell(Answer::NotReady(self.shared.why_gone())),
+            },
         }
-        let (reply, receiver) = Reply::channel();
-        match self.input.reserve().await {
-            Ok(permit) => {
-                permit.send(Request::Command(command, std::time::Instant::now(), reply));
-                PendingAnswer(Ok(receiver))
-            }
-            Err(_) => PendingAnswer(Err(self.shared.why_gone())),
-        }
+        Pending(receiver)
     }
 
     /// Cancels what a broken report stream guarded, in the exchange's own time: a disk that fails now
@@ -377,12 +401,18 @@ impl Exchange {
                 .ok()
                 .filter(|name| !name.is_empty())
                 .ok_or_else(|| Error::invalid_field("username", "1 to 64 bytes"))?;
-            pending.push(self.submit_queued(Command::RegisterUser { username }).await);
+            let failed = |answer| match answer {
+                Answer::Event(_) => None,
+                other => Some(other),
+            };
+            let command = Command::RegisterUser { username };
+            pending.push(self.submit_queued(command, failed).await);
         }
-        for answer in pending {
-            match answer.answer().await {
-                Answer::Event(_) => {}
-                other => return Err(self.error(other)),
+        for failed in pending {
+            match failed.told().await {
+                Some(None) => {}
+                Some(Some(answer)) => return Err(self.error(answer)),
+                None => return Err(Error::not_ready(self.shared.why_gone())),
             }
         }
         Ok(())
@@ -406,6 +436,11 @@ impl Exchange {
     /// Whether the exchange takes commands, now and from now on.
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
+    }
+
+    /// What waits for the disk, as [`Options::in_flight_max`] counts it.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight()
     }
 
     /// Takes no more commands. To be called before connections are closed, so that broken report

@@ -63,6 +63,8 @@ impl SequencerThread {
                     Request::Command(command, received, reply) => self.command(command, received, reply),
                     // A dropped query tells its client that the exchange is gone.
                     Request::Query(_) if is_stopping => {}
+                    // Nobody would tell its answer; the same for its client.
+                    Request::Query(_) if self.shared.is_stalled() => {}
                     Request::Query(query) => {
                         self.tick();
                         let tell = query(&self.engine, self.time_unix_ns);

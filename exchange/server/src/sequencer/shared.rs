@@ -1,7 +1,7 @@
 //! What the threads of the sequencer share: the queue to the disk, how full it is, and the state.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -52,6 +52,10 @@ pub(super) struct Shared {
     disk_ready: AtomicBool,
     /// Weight of what was handed to the journal thread and is not answered yet.
     in_flight: AtomicUsize,
+    /// What the journal thread has done, counted.
+    steps: AtomicU64,
+    /// Whether the journal thread waits for a disk that does not answer: nothing is told meanwhile.
+    stalled: AtomicBool,
     queue: Mutex<Queue>,
     /// Signals the journal thread: there is work.
     work: Condvar,
@@ -59,6 +63,8 @@ pub(super) struct Shared {
     room: Condvar,
     /// Signals the snapshot thread: more is durable.
     durable: Condvar,
+    /// Signals the watchdog: nothing will be left to watch.
+    closed: Condvar,
 }
 
 #[derive(Default)]
@@ -103,6 +109,8 @@ impl Shared {
             telemetry: Telemetry::new(),
             disk_ready: AtomicBool::new(has_room),
             in_flight: AtomicUsize::new(0),
+            steps: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
             queue: Mutex::new(Queue {
                 durable_event_seq: engine.event_seq(),
                 ..Queue::default()
@@ -110,6 +118,7 @@ impl Shared {
             work: Condvar::new(),
             room: Condvar::new(),
             durable: Condvar::new(),
+            closed: Condvar::new(),
         }
     }
 
@@ -179,20 +188,52 @@ impl Shared {
         self.room.notify_all();
     }
 
+    /// The journal thread goes on.
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::AcqRel);
+        self.stalled.store(false, Ordering::Release);
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
+
+    /// Takes no more until the journal thread goes on, which then finds out whether the disk is well.
+    pub(super) fn set_stalled(&self) {
+        self.stalled.store(true, Ordering::Release);
+        self.set_disk(Some(STALLED.to_owned()));
+    }
+
+    /// Waits for a while; false as soon as nothing is left to watch.
+    pub(super) fn watch_for(&self, pause: Duration) -> bool {
+        let (queue, _) = self
+            .closed
+            .wait_timeout_while(self.queue(), pause, |queue| !queue.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        !queue.closed
+    }
+
     /// Whether every answer of the past was released: nothing shown now could be lost, nothing
     /// answered now overtakes anything.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) == 0
+        self.in_flight() == 0
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
     }
 
     /// Waits until the engine may run further ahead; returns at once when the disk has failed.
     pub(super) fn wait_for_room(&self) {
-        if self.in_flight.load(Ordering::Acquire) < self.options.in_flight_max {
+        if self.in_flight() < self.options.in_flight_max {
             return;
         }
         let mut queue = self.queue();
-        while self.in_flight.load(Ordering::Acquire) >= self.options.in_flight_max && self.disk_ready() && !queue.failed
-        {
+        while self.in_flight() >= self.options.in_flight_max && self.disk_ready() && !queue.failed {
             queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -210,6 +251,7 @@ impl Shared {
     pub(super) fn close_queue(&self) {
         self.queue().closed = true;
         self.work.notify_all();
+        self.closed.notify_all();
     }
 
     /// Everything that is in the queue; waits for it for a while.
@@ -282,11 +324,13 @@ impl Shared {
         self.work.notify_all();
         self.room.notify_all();
         self.durable.notify_all();
+        self.closed.notify_all();
         drop(works);
     }
 }
 
 pub(super) const NO_ROOM: &str = "the disk has no room for more";
+const STALLED: &str = "the disk does not answer";
 const STOPPING: &str = "the exchange is stopping";
 
 /// Starts a thread whose panic is the end of the exchange; `alive` is held as long as it runs.

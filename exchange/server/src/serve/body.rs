@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -18,11 +19,21 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 use tracing::Span;
 
+use super::malformed;
 use super::methods::Method;
 use crate::error::Error;
 
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
+/// Messages up to this size are taken as they come: nearly all requests are far smaller.
+const SMALL_MESSAGE_BYTES: usize = 16 * 1024;
+/// Larger messages that one connection may have under way, in messages of the largest size: on a thousand
+/// streams, the beginnings of large messages would cost a gigabyte.
+const LARGE_MESSAGES_MAX: usize = 4;
+
+/// Bytes of the large messages that are under way on one connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LargeMessages(Arc<AtomicUsize>);
 
 pin_project! {
     /// A request's body that refuses a message over a size as soon as it is announced.
@@ -34,10 +45,10 @@ pin_project! {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, message_bytes_max: usize) -> Self {
+    pub(super) fn new(inner: Incoming, message_bytes_max: usize, large: LargeMessages) -> Self {
         Self {
             inner,
-            messages: MessageSizes::new(message_bytes_max),
+            messages: MessageSizes::new(message_bytes_max, large),
         }
     }
 }
@@ -74,15 +85,20 @@ struct MessageSizes {
     prefix_len: usize,
     /// Bytes of the current message that are still to come.
     rest: usize,
+    large: LargeMessages,
+    /// What the current message counts in `large`.
+    counted: usize,
 }
 
 impl MessageSizes {
-    fn new(max: usize) -> Self {
+    fn new(max: usize, large: LargeMessages) -> Self {
         Self {
             max,
             prefix: [0; PREFIX_BYTES],
             prefix_len: 0,
             rest: 0,
+            large,
+            counted: 0,
         }
     }
 
@@ -92,6 +108,9 @@ impl MessageSizes {
                 let skipped = self.rest.min(data.len());
                 data.advance(skipped);
                 self.rest -= skipped;
+                if self.rest == 0 {
+                    self.uncount();
+                }
                 continue;
             }
             self.prefix[self.prefix_len] = data.get_u8();
@@ -107,11 +126,43 @@ impl MessageSizes {
                     .with("limit_name", "message_bytes")
                     .with("limit", self.max));
                 }
+                self.count(length)?;
                 self.prefix_len = 0;
                 self.rest = length;
             }
         }
         Ok(())
+    }
+}
+
+impl MessageSizes {
+    fn count(&mut self, length: usize) -> Result<(), Error> {
+        if length <= SMALL_MESSAGE_BYTES {
+            return Ok(());
+        }
+        let max = self.max.saturating_mul(LARGE_MESSAGES_MAX);
+        self.counted = length;
+        if self.large.0.fetch_add(length, Ordering::Relaxed) > max - length {
+            return Err(Error::new(
+                ErrorReason::Capacity,
+                format!("large messages of more than {max} bytes are under way on this connection"),
+            )
+            .with("limit_name", "connection_message_bytes")
+            .with("limit", max));
+        }
+        Ok(())
+    }
+
+    fn uncount(&mut self) {
+        self.large
+            .0
+            .fetch_sub(std::mem::take(&mut self.counted), Ordering::Relaxed);
+    }
+}
+
+impl Drop for MessageSizes {
+    fn drop(&mut self) {
+        self.uncount();
     }
 }
 
@@ -202,7 +253,12 @@ impl Body for ResponseBody {
         }
         // Before the stream itself, which may never run dry.
         let is_late = this.deadline.as_mut().is_some_and(|at| at.as_mut().poll(cx).is_ready());
-        if !is_late && let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
+        if !is_late && let Poll::Ready(mut frame) = this.inner.as_mut().poll_frame(cx) {
+            if let Some(Ok(frame)) = &mut frame
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                malformed::retell(trailers);
+            }
             let told = match &frame {
                 Some(Ok(frame)) => frame
                     .trailers_ref()
@@ -269,12 +325,36 @@ mod tests {
         let good = [message(10), message(0), message(3)].concat();
         let bad = [message(10), message(0), message(11)[..PREFIX_BYTES].to_vec()].concat();
         for chunk in 1..=good.len() {
-            let mut sizes = MessageSizes::new(10);
+            let mut sizes = MessageSizes::new(10, LargeMessages::default());
             assert!(good.chunks(chunk).all(|data| sizes.see(data).is_ok()));
-            let mut sizes = MessageSizes::new(10);
+            let mut sizes = MessageSizes::new(10, LargeMessages::default());
             let refused: Vec<_> = bad.chunks(chunk).filter_map(|data| sizes.see(data).err()).collect();
             assert_eq!(refused.len(), 1);
             assert_eq!(refused[0].metadata["limit"], "10");
         }
+    }
+
+    #[test]
+    fn large_messages_of_a_connection_are_bounded_together() {
+        const MAX: usize = 100_000;
+        let large = LargeMessages::default();
+        let begin = |length| {
+            let mut sizes = MessageSizes::new(MAX, large.clone());
+            let seen = sizes.see(&message(length)[..PREFIX_BYTES + 1]);
+            (sizes, seen.map_err(|error| error.metadata["limit_name"].clone()))
+        };
+        let refused = Err("connection_message_bytes".to_owned());
+        let mut under_way: Vec<_> = (0..LARGE_MESSAGES_MAX).map(|_| begin(MAX)).collect();
+        assert!(under_way.iter().all(|(_, seen)| seen.is_ok()));
+        assert_eq!(begin(SMALL_MESSAGE_BYTES + 1).1, refused);
+        assert_eq!(begin(SMALL_MESSAGE_BYTES).1, Ok(()), "orders are not concerned");
+        // One that is whole, one whose request is gone.
+        under_way[0].0.see(&vec![7; MAX - 1]).unwrap();
+        assert_eq!(begin(MAX).1, Ok(()));
+        under_way.pop();
+        let (one, two, three) = (begin(MAX), begin(MAX), begin(MAX));
+        assert_eq!((one.1, two.1, three.1), (Ok(()), Ok(()), refused));
+        drop((under_way, one.0, two.0, three.0));
+        assert_eq!(large.0.load(Ordering::Relaxed), 0);
     }
 }

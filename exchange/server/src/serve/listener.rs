@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,9 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes that a client may send on one stream, and on all of a connection, before they are read.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// Connections that the kernel keeps until they are accepted: a whole class may come at once, and who
+/// finds no place waits a second. The system may allow less.
+const BACKLOG: u32 = 4096;
 /// First bytes of every HTTP/2 client.
 const PREFACE_BYTES: usize = 24;
 
@@ -74,9 +77,7 @@ impl Listener {
         certificates: Option<Arc<Certificates>>,
         router: Arc<Router>,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
         Ok(Self {
             listener,
             limits,
@@ -148,6 +149,17 @@ impl Listener {
             });
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart finds the port still warm.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Ends connections.

@@ -3,6 +3,7 @@
 mod body;
 mod health;
 mod listener;
+mod malformed;
 mod methods;
 mod recovery;
 mod request;
@@ -128,13 +129,17 @@ async fn serve(settings: &Settings, users: UsersFile, metrics: Option<Prometheus
     };
     let end = {
         let opening = async {
-            users::admit(&users, &exchange, &auth).await?;
+            reloader.begin(&users).await?;
             if settings.users == Users::Demo {
                 users::list_demo_instruments(&exchange).await?;
             }
             server.router.open(started.routes.clone());
             // Before anybody is told that it serves.
-            server.health.set(*exchange.state().borrow() == State::Ready).await;
+            let state = exchange.state().borrow().clone();
+            if let State::NotReady(why) = &state {
+                tracing::error!(%why, "starting without taking commands");
+            }
+            server.health.set(state == State::Ready).await;
             tokio::spawn(follow(server.health.clone(), exchange.clone()));
             tokio::spawn(sweep(auth.clone()));
             announce(settings, address, &started.report);
@@ -206,19 +211,15 @@ fn announce(settings: &Settings, address: std::net::SocketAddr, report: &Recover
     }
 }
 
-/// Tells the health as the sequencer does.
+/// Tells the health as the sequencer does, which also tells the log.
 async fn follow(health: Health, exchange: Exchange) {
     let mut state = exchange.state();
     loop {
         let now = state.borrow_and_update().clone();
-        if let State::NotReady(why) = &now {
-            tracing::error!(%why, "the exchange takes no commands");
-        }
         health.set(now == State::Ready).await;
         if matches!(now, State::Stopping | State::Failed(_)) || state.changed().await.is_err() {
             return;
         }
-        tracing::info!(state = ?*state.borrow(), "the exchange changes its state");
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a data directory to running services.
 
 use std::io;
-use std::path::Path;
 
 use anyhow::Context;
 use optivex_journal::recover::{RecoverOptions, Recovered, RecoveryReport, recover};
@@ -44,7 +43,7 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
         history_writer,
         history,
         report,
-    } = recover(&RecoverOptions::new(&settings.data_dir)).with_context(|| data_directory(&settings.data_dir))?;
+    } = recover(&recover_options(settings)).context("cannot open the exchange's data")?;
     let feed_settings = FeedSettings {
         subscriptions: SubscriptionLimits {
             subscriptions_max: settings.max_subscriptions,
@@ -85,8 +84,10 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
     })
 }
 
-fn data_directory(path: &Path) -> String {
-    format!("data directory {}", path.display())
+fn recover_options(settings: &Settings) -> RecoverOptions {
+    let mut options = RecoverOptions::new(&settings.data_dir);
+    options.journal.retention = settings.journal_keep.into();
+    options
 }
 
 fn routes(

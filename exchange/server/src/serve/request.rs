@@ -16,11 +16,12 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
-use tracing::{Instrument, Span, debug_span, field};
 
-use super::body::{Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::body::{LargeMessages, Outcome, RequestBody, ResponseBody, deadline_exceeded, stopping};
+use super::malformed;
 use super::methods::{Method, Methods};
 use crate::error::Error;
+use crate::telemetry;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Router {
             local,
             id: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
             requests: Arc::default(),
+            large_messages: LargeMessages::default(),
             stop: self.stop.child_token(),
         }
     }
@@ -100,6 +102,7 @@ pub(super) struct ConnectionRouter {
     local: Option<SocketAddr>,
     id: u64,
     requests: Arc<AtomicU64>,
+    large_messages: LargeMessages,
     stop: CancellationToken,
 }
 
@@ -113,7 +116,8 @@ impl ConnectionRouter {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
             return self.refuse(status, None);
         };
-        let span = self.span(method);
+        let id = RequestId(self.id, &self.requests);
+        let span = telemetry::request::span(&method.path, self.peer, id);
         let outcome = Outcome::new(Arc::clone(method), span.clone());
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
@@ -123,7 +127,7 @@ impl ConnectionRouter {
             Ok(routes) => routes,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        self.call(routes, request, deadline, outcome).instrument(span).await
+        telemetry::request::within(span, self.call(routes, request, deadline, outcome)).await
     }
 
     async fn call(
@@ -133,7 +137,8 @@ impl ConnectionRouter {
         mut deadline: Option<Pin<Box<Sleep>>>,
         mut outcome: Outcome,
     ) -> Response<ResponseBody> {
-        let mut request = request.map(|body| RequestBody::new(body, self.router.message_bytes_max));
+        let mut request =
+            request.map(|body| RequestBody::new(body, self.router.message_bytes_max, self.large_messages.clone()));
         request.extensions_mut().insert(TcpConnectInfo {
             local_addr: self.local,
             remote_addr: Some(self.peer),
@@ -142,12 +147,13 @@ impl ConnectionRouter {
             std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
             routes.call(request).await
         };
-        let response = tokio::select! {
+        let mut response = tokio::select! {
             biased;
             Ok(response) = answer => response,
             () = at(deadline.as_mut()) => return self.refuse(deadline_exceeded(), Some(outcome)),
             () = self.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
         };
+        malformed::retell(response.headers_mut());
         // An error without a body is told in the headers.
         outcome.see(response.headers());
         response.map(|body| self.body(body, deadline, Some(outcome)))
@@ -163,16 +169,6 @@ impl ConnectionRouter {
 
     fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
         ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
-    }
-
-    fn span(&self, method: &Method) -> Span {
-        debug_span!(
-            "rpc",
-            method = %method.path,
-            peer = %self.peer,
-            request = %RequestId(self.id, &self.requests),
-            user = field::Empty,
-        )
     }
 }
 

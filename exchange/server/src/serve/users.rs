@@ -49,20 +49,24 @@ fn demo_users() -> anyhow::Result<UsersFile> {
     Ok(UsersFile::new(users))
 }
 
-/// Makes the users known to the exchange, then lets them in.
-pub(super) async fn admit(file: &UsersFile, exchange: &Exchange, auth: &Auth) -> anyhow::Result<UsersChange> {
-    loop {
-        match exchange.register_users(file.usernames()).await {
-            Ok(()) => break,
-            // A disk that is full now: users that are known already need no room.
-            Err(error) if error.reason == ErrorReason::NotReady => {
-                tracing::warn!(%error.message, "new users cannot be registered yet");
-                ready(exchange).await?;
-            }
-            Err(error) => bail!("cannot register the users: {}", error.message),
-        }
+/// Makes the users known to the exchange, then lets them in. A full disk holds it up.
+async fn admit(file: &UsersFile, exchange: &Exchange, auth: &Auth) -> anyhow::Result<UsersChange> {
+    while !register(file, exchange).await? {
+        ready(exchange).await?;
     }
     Ok(auth.set_users(file, |name| exchange.user(name))?)
+}
+
+/// Makes the users known to the exchange, unless it takes no commands now.
+async fn register(file: &UsersFile, exchange: &Exchange) -> anyhow::Result<bool> {
+    match exchange.register_users(file.usernames()).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.reason == ErrorReason::NotReady => {
+            tracing::warn!("new users cannot be registered yet: {}", error.message);
+            Ok(false)
+        }
+        Err(error) => bail!("cannot register the users: {}", error.message),
+    }
 }
 
 /// Waits until the exchange takes commands.
@@ -119,6 +123,19 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
+    /// Lets the first users in. Where the disk is full, those that are new follow when it has room: the
+    /// others can see their books, orders and positions meanwhile.
+    pub(super) async fn begin(&self, file: &UsersFile) -> anyhow::Result<()> {
+        let known = |name: &str| self.exchange.user(name);
+        if register(file, &self.exchange).await? {
+            self.auth.set_users(file, known)?;
+        } else {
+            self.auth.set_users(&file.only(|name| known(name).is_some()), known)?;
+            tokio::spawn(self.clone().reload());
+        }
+        Ok(())
+    }
+
     /// Reads users and certificates again; what has an error stays as it was.
     pub(super) async fn reload(self) {
         let _turn = self.turn.lock().await;

@@ -2,14 +2,15 @@
 
 mod http;
 mod metrics_table;
+pub(crate) mod request;
 
 use std::io::{IsTerminal, stderr};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::config::LogFormat;
+use crate::config::{ConfigError, LogFormat};
 
 pub use http::MetricsListener;
 pub use metrics_table::install as install_metrics;
@@ -25,10 +26,13 @@ pub fn init_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
             directives += &format!(",{noisy}=warn");
         }
     }
-    let filter = EnvFilter::try_new(directives)
-        .with_context(|| format!("log: {filter:?} is no filter such as info or info,optivex_server=debug"))?;
+    let parsed = EnvFilter::try_new(directives).map_err(|error| {
+        ConfigError::new(format!(
+            "log: {filter:?} is no filter such as info or info,optivex_server=debug: {error}"
+        ))
+    })?;
     let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(parsed)
         .with_writer(stderr)
         .with_span_events(FmtSpan::NONE);
     let installed = match format {

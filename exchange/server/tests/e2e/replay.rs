@@ -78,7 +78,7 @@ fn what_is_not_as_recorded_is_told() {
     std::fs::write(&books, "1,2,3\n").expect("can write");
     let told = replay(&exchange, &ours("flow_message_4.csv"), &books, &[]);
     assert!(!told.ok);
-    assert!(told.stderr.contains("books.csv, line 1: 3 fields"), "{}", told.stderr);
+    assert!(told.stderr.contains("books.csv: line 1: 3 fields"), "{}", told.stderr);
 }
 
 /// The real recording lies beside the repository, not in it.

@@ -1,11 +1,14 @@
 //! Nothing is told before it is durable, everything in order, and the engine does not wait for the disk.
 
-use optivex_engine::Refusal;
+use std::sync::{Arc, Mutex, Weak};
+
 use optivex_engine::types::UserId;
+use optivex_engine::{Event, Refusal};
+use optivex_journal::{EventSink, Events};
 use optivex_server::sequencer::{Answer, Options, State};
 
 use crate::journal::Disk;
-use crate::{Answers, PATIENCE, Venue, create, insert, insert_as, options, refused, register};
+use crate::{Answers, PATIENCE, Venue, create, insert, insert_as, options, order_id, refused, register};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_told_before_it_is_durable() {
@@ -230,13 +233,43 @@ async fn shutdown_answers_everything_it_has_taken() {
     // The handle survives, and says what is.
     assert!(matches!(exchange.submit(insert(1)).await, Answer::NotReady(_)));
     assert!(matches!(
-        exchange.submit_queued(insert(1)).await.answer().await,
-        Answer::NotReady(_)
+        exchange.submit_queued(insert(1), |answer| answer).await.told().await,
+        Some(Answer::NotReady(_))
     ));
     assert!(exchange.query(|engine, _| engine.event_seq()).await.is_err());
     exchange.submit_with(insert(1), |answer| assert!(matches!(answer, Answer::NotReady(_))));
     exchange.disconnect(UserId(0), optivex_engine::types::OrderId(0)).await;
     assert_eq!(disk.durable(), 502);
+}
+
+/// Remembers events without keeping them.
+#[derive(Clone, Default)]
+struct Passing(Arc<Mutex<Vec<Weak<Vec<Event>>>>>);
+
+impl EventSink for Passing {
+    fn publish(&mut self, events: &Events) {
+        self.0.lock().expect("no panic").push(Arc::downgrade(events));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_nobody_takes_keeps_no_events() {
+    let passing = Passing::default();
+    let venue = Venue::start_with(options(), vec![Box::new(passing.clone())]).await;
+    let untaken = venue
+        .exchange
+        .submit_queued(insert(1), |answer| order_id(&answer))
+        .await;
+    // Told after the first, and after the first's events were let go.
+    for price_e4 in [2, 3] {
+        assert!(matches!(
+            venue.exchange.submit(insert(price_e4)).await,
+            Answer::Event(_)
+        ));
+    }
+    let of_first = passing.0.lock().expect("no panic")[2].clone();
+    assert!(of_first.upgrade().is_none(), "kept by the answer");
+    assert!(untaken.told().await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 mod durability;
 #[allow(dead_code)] // The other test uses the rest.
 mod journal;
+mod random;
 mod trouble;
 
 use std::sync::mpsc::{Receiver, Sender, channel};

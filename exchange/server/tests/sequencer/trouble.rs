@@ -1,5 +1,6 @@
 //! Full and failing disks, more commands than the exchange can take, and threads that die.
 
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use optivex_engine::types::{OrderId, UserId};
@@ -81,6 +82,85 @@ async fn a_failing_disk_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_disk_keeps_nothing_of_what_was_answered() {
+    let venue = Venue::start(options()).await;
+    venue.disk.set_failing(true);
+    let unknown = venue.exchange.submit(insert(5)).await;
+    assert!(matches!(unknown, Answer::Unknown(_)), "{unknown:?}");
+    for _ in 0..100 {
+        let shown = venue.exchange.query(|engine, _| engine.event_seq()).await;
+        assert!(shown.is_err(), "what it saw may be lost");
+    }
+    venue.disk.wait_for_attempts(venue.disk.attempts() + 1);
+    assert_eq!(venue.exchange.in_flight(), 3, "the insert, its report and its level");
+    venue.disk.set_failing(false);
+    venue.wait_until_ready().await;
+    assert_eq!(venue.witness.seen(), [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_does_not_answer_is_told() {
+    let venue = Venue::start(Options {
+        stall_after: Duration::from_millis(20),
+        ..options()
+    })
+    .await;
+    venue.disk.hold();
+    let mut answers = Answers::new();
+    answers.submit(&venue, insert(5));
+    let state = venue.wait_for_state(|state| matches!(state, State::NotReady(_))).await;
+    assert!(
+        matches!(&state, State::NotReady(why) if why.contains("not answer")),
+        "{state:?}"
+    );
+    assert!(matches!(venue.exchange.submit(insert(6)).await, Answer::NotReady(_)));
+    let shown = venue.exchange.query(|engine, _| engine.event_seq()).await;
+    assert!(shown.is_err(), "nobody could tell its answer");
+    assert!(answers.none_yet(), "nothing is told that is not durable");
+    venue.disk.release();
+    venue.wait_until_ready().await;
+    assert!(matches!(answers.take(0, 1)[0].0, Answer::Event(_)), "nothing was lost");
+    assert!(matches!(venue.exchange.submit(insert(7)).await, Answer::Event(_)));
+    assert_eq!(venue.witness.seen(), [1, 2, 3, 4]);
+}
+
+/// Takes no order until its sender is dropped, as history does whose disk is full.
+struct Gate(Option<Receiver<()>>);
+
+impl EventSink for Gate {
+    fn publish(&mut self, events: &Events) {
+        if events.iter().any(|event| !event.reports.is_empty())
+            && let Some(closed) = self.0.take()
+        {
+            let _ = closed.recv();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_takes_nothing_is_told() {
+    let (open, closed) = channel();
+    let options = Options {
+        stall_after: Duration::from_millis(20),
+        in_flight_max: 4,
+        ..options()
+    };
+    let venue = Venue::start_with(options, vec![Box::new(Gate(Some(closed)))]).await;
+    let mut answers = Answers::new();
+    // More than may be in flight: the sequencer waits for room, and must not wait for ever.
+    for price_e4 in 1..=6 {
+        answers.submit(&venue, insert(price_e4));
+    }
+    venue.wait_for_state(|state| matches!(state, State::NotReady(_))).await;
+    drop(open);
+    venue.wait_until_ready().await;
+    let told = (0..6).map(|_| answers.receiver.recv_timeout(PATIENCE).expect("an answer").1);
+    let accepted = told.filter(|answer| matches!(answer, Answer::Event(_))).count();
+    assert_eq!(venue.witness.seen().len(), 2 + accepted);
+    assert!(matches!(venue.exchange.submit(insert(7)).await, Answer::Event(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_streams_are_put_off_not_forgotten() {
     let venue = Venue::start(options()).await;
     let kept = order_id(&venue.exchange.submit(insert(1)).await);
@@ -131,10 +211,10 @@ async fn more_than_it_can_take_waits_or_is_not_ready() {
     assert!(matches!(venue.exchange.submit(insert(6)).await, Answer::NotReady(_)));
     assert!(venue.exchange.query(|_, _| ()).await.is_err());
     let exchange = venue.exchange.clone();
-    let patient = tokio::spawn(async move { exchange.submit_queued(insert(7)).await.answer().await });
+    let patient = tokio::spawn(async move { exchange.submit_queued(insert(7), |answer| answer).await.told().await });
     drop(unblock);
     assert!(
-        matches!(patient.await, Ok(Answer::Event(_))),
+        matches!(patient.await, Ok(Some(Answer::Event(_)))),
         "a stream waits for its place"
     );
     for (answer, _) in answers.take(0, 4) {

@@ -64,6 +64,29 @@ async fn open_orders_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rare_instrument_among_many_orders() {
+    let venue = Venue::start().await;
+    let mut root = venue.list_abc().await;
+    root.create("DEF").await;
+    let mut alice = venue.login("alice").await;
+    let first = alice.insert(buy("DEF", 10_000, 1)).await.order_id;
+    // More than one turn of the sequencer looks at.
+    let many = (0..9_000).map(|request_id| v1::OrderEntryRequest {
+        request_id,
+        command: Some(v1::order_entry_request::Command::Insert(buy("ABC", 10_000, 1))),
+    });
+    let answers = alice.execution.order_entry(tokio_stream::iter(many)).await;
+    let mut answers = answers.expect("a trader").into_inner();
+    while answers.message().await.expect("no error").is_some() {}
+    let last = alice.insert(buy("DEF", 10_000, 1)).await.order_id;
+    let request = v1::ListOrdersRequest {
+        symbol: "DEF".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(ids(&list(&alice, request).await), [first, last]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_by_id_open_or_not() {
     let venue = Venue::start().await;
     venue.list_abc().await;
@@ -232,7 +255,8 @@ async fn limits_and_their_use() {
         ABC max_order_quantity 0 Some(50)
         ABC max_outstanding_amount_e4 700000 None
         ABC max_outstanding_quantity 7 None
-        ABC order_quantity_rolling_limit 7 Some(500)"#]].assert_eq(&lines.join("\n"));
+        ABC order_quantity_rolling_limit 7 Some(500)"#]]
+    .assert_eq(&lines.join("\n"));
     // Lifting all of them leaves what is outstanding.
     assert_eq!(
         user_limits("alice", v1::UserRiskLimits::default()).said(&root).await,

@@ -350,7 +350,7 @@ fn readers_of_the_same_change_share_its_bytes() {
         told(reader);
     }
     change(&mut venue, 1);
-    let [first, others @ ..] = readers.each_mut().map(|reader| frame(reader));
+    let [first, others @ ..] = readers.each_mut().map(frame);
     for other in others {
         assert!(first.shares_bytes_with(&other));
     }

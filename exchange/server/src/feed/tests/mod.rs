@@ -3,4 +3,5 @@
 mod cases;
 mod random;
 mod receiver;
+mod threads;
 mod venue;

@@ -1,15 +1,18 @@
 //! `ListOrders` and `ListPositions`.
 
-use optivex_engine::OrderLookup;
 use optivex_engine::command::OrderRef;
-use optivex_engine::types::{Order, OrderId, UserId};
-use optivex_engine::wire as engine_wire;
+use optivex_engine::types::{InstrumentId, Order, OrderId, UserId};
+use optivex_engine::{Engine, OrderLookup, wire as engine_wire};
 use optivex_proto::v1;
 
 use super::trading::Trading;
 use crate::error::Error;
 use crate::service::instrument;
 use crate::wire;
+
+/// Orders that are looked at in one turn of the sequencer: who has a million of them and asks for a
+/// rare instrument holds up only itself.
+const SCAN_MAX: usize = 4_096;
 
 /// One page of a user's open orders, or the order of an id, open or not.
 pub(super) async fn orders(
@@ -42,16 +45,8 @@ pub(super) async fn orders(
             next_page_token: String::new(),
         });
     }
-    let mut open: Vec<Order> = trading
-        .exchange
-        // One more than the page tells whether there is another.
-        .query(move |engine, _| {
-            engine
-                .open_orders(user, instrument, after)
-                .take(page_size + 1)
-                .collect()
-        })
-        .await?;
+    // One more than the page tells whether there is another.
+    let mut open = open_orders(trading, user, instrument, after, page_size + 1).await?;
     let has_more = open.len() > page_size;
     open.truncate(page_size);
     let next_page_token = match open.last() {
@@ -65,6 +60,42 @@ pub(super) async fn orders(
             .collect(),
         next_page_token,
     })
+}
+
+/// A user's first open orders after one, that are of an instrument.
+async fn open_orders(
+    trading: &Trading,
+    user: UserId,
+    instrument: Option<InstrumentId>,
+    mut after: OrderId,
+    wanted: usize,
+) -> Result<Vec<Order>, Error> {
+    let mut found: Vec<Order> = Vec::new();
+    loop {
+        let missing = wanted - found.len();
+        let read = move |engine: &Engine, _: i64| {
+            let mut fitting = Vec::new();
+            let mut seen = after;
+            let mut scanned = 0;
+            for order in engine.open_orders(user, None, after).take(SCAN_MAX) {
+                scanned += 1;
+                seen = order.order_id;
+                if instrument.is_none_or(|instrument| order.instrument == instrument) {
+                    fitting.push(order);
+                    if fitting.len() == missing {
+                        break;
+                    }
+                }
+            }
+            (fitting, seen, scanned)
+        };
+        let (fitting, seen, scanned) = trading.exchange.query(read).await?;
+        found.extend(fitting);
+        if found.len() == wanted || scanned < SCAN_MAX {
+            return Ok(found);
+        }
+        after = seen;
+    }
 }
 
 /// One order, open or not.

@@ -4,6 +4,7 @@ mod list;
 mod order_entry;
 mod past;
 mod reports;
+mod streams;
 mod trading;
 
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::auth::{Auth, Session};
 use crate::error::Error;
 use crate::sequencer::Exchange;
+use streams::Streams;
 use trading::Trading;
 
 /// Takes orders, and tells what became of them.
@@ -27,6 +29,7 @@ use trading::Trading;
 pub struct ExecutionApi {
     auth: Auth,
     trading: Arc<Trading>,
+    streams: Streams,
 }
 
 impl ExecutionApi {
@@ -35,6 +38,7 @@ impl ExecutionApi {
         Self {
             auth,
             trading: Arc::new(Trading::new(exchange, history)),
+            streams: Streams::default(),
         }
     }
 
@@ -47,7 +51,7 @@ impl ExecutionApi {
     async fn execute(&self, session: &Session, command: Order) -> Result<Outcome, Error> {
         let (command, kind) = self.trading.prepare(session.user, command)?;
         let answer = self.trading.exchange.submit(command).await;
-        self.trading.conclude(session.user, kind, answer).await
+        self.trading.conclude(session.user, kind, answer.into()).await
     }
 }
 
@@ -132,7 +136,8 @@ impl ExecutionService for ExecutionApi {
         request: Request<v1::SubscribeExecutionReportsRequest>,
     ) -> Result<Response<Self::SubscribeExecutionReportsStream>, Status> {
         let session = self.trader(&request)?;
-        let stream = reports::subscribe(self.trading.clone(), session, request.into_inner()).await?;
+        let place = self.streams.open(session.user)?;
+        let stream = reports::subscribe(self.trading.clone(), session, request.into_inner(), place).await?;
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -142,7 +147,8 @@ impl ExecutionService for ExecutionApi {
         request: Request<Streaming<v1::OrderEntryRequest>>,
     ) -> Result<Response<Self::OrderEntryStream>, Status> {
         let session = self.trader(&request)?;
-        let stream = order_entry::serve(self.trading.clone(), session, request.into_inner());
+        let place = self.streams.open(session.user)?;
+        let stream = order_entry::serve(self.trading.clone(), session, request.into_inner(), place);
         Ok(Response::new(Box::pin(stream)))
     }
 }

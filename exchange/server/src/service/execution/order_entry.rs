@@ -8,11 +8,12 @@ use optivex_proto::v1::order_entry_response::Result as Outcome;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::trading::{Kind, Trading};
+use super::streams::OpenStream;
+use super::trading::{Kind, Told, Trading};
 use super::{session_ended, stopping};
 use crate::auth::Session;
 use crate::error::Error;
-use crate::sequencer::{PendingAnswer, State};
+use crate::sequencer::{self, State};
 
 /// Commands of one stream that are not answered yet. With so many, no more are read from the client,
 /// which HTTP/2's flow control then tells to wait: a client that does not read its answers holds up
@@ -24,7 +25,7 @@ enum Pending {
     Answer {
         request_id: u64,
         kind: Kind,
-        answer: PendingAnswer,
+        answer: sequencer::Pending<Told>,
     },
     Refused(u64, Error),
     /// The last one.
@@ -37,26 +38,36 @@ pub(super) fn serve(
     trading: Arc<Trading>,
     session: Session,
     requests: Streaming<v1::OrderEntryRequest>,
+    place: OpenStream,
 ) -> impl Stream<Item = Result<v1::OrderEntryResponse, Status>> + Send {
     let (sender, receiver) = mpsc::channel(WINDOW);
     let user = session.user;
     tokio::spawn(read(trading.clone(), session, requests, sender));
-    stream::unfold((trading, receiver), move |(trading, mut receiver)| async move {
-        let (request_id, result) = match receiver.recv().await? {
-            Pending::Answer {
+    stream::unfold(
+        (trading, receiver, place),
+        move |(trading, mut receiver, place)| async move {
+            let (request_id, result) = match receiver.recv().await? {
+                Pending::Answer {
+                    request_id,
+                    kind,
+                    answer,
+                } => {
+                    let result = match answer.told().await {
+                        Some(told) => trading.conclude(user, kind, told).await,
+                        None => Err(stopping()),
+                    };
+                    (request_id, result)
+                }
+                Pending::Refused(request_id, error) => (request_id, Err(error)),
+                Pending::End(status) => return Some((Err(status), (trading, receiver, place))),
+            };
+            let response = v1::OrderEntryResponse {
                 request_id,
-                kind,
-                answer,
-            } => (request_id, trading.conclude(user, kind, answer.answer().await).await),
-            Pending::Refused(request_id, error) => (request_id, Err(error)),
-            Pending::End(status) => return Some((Err(status), (trading, receiver))),
-        };
-        let response = v1::OrderEntryResponse {
-            request_id,
-            result: Some(result.unwrap_or_else(|error| Outcome::Error(error.into()))),
-        };
-        Some((Ok(response), (trading, receiver)))
-    })
+                result: Some(result.unwrap_or_else(|error| Outcome::Error(error.into()))),
+            };
+            Some((Ok(response), (trading, receiver, place)))
+        },
+    )
 }
 
 /// Reads commands until the client has sent its last one, the session ends or the exchange stops.
@@ -109,7 +120,7 @@ async fn submit(trading: &Trading, session: &Session, request: v1::OrderEntryReq
     match prepared {
         Ok((command, kind)) => {
             tracing::debug!(user = %session.username, request_id, ?kind, "order entry");
-            let answer = trading.exchange.submit_queued(command).await;
+            let answer = trading.exchange.submit_queued(command, Told::from).await;
             Pending::Answer {
                 request_id,
                 kind,

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::streams::OpenStream;
 use super::trading::Trading;
 use super::{session_ended, stopping};
 use crate::auth::{Session, SessionEnd};
@@ -31,6 +32,7 @@ pub(super) async fn subscribe(
     trading: Arc<Trading>,
     session: Session,
     request: v1::SubscribeExecutionReportsRequest,
+    place: OpenStream,
 ) -> Result<impl Stream<Item = Result<v1::SubscribeExecutionReportsResponse, Status>> + Send, Error> {
     let user = session.user;
     // One turn of the sequencer: the guard begins exactly where the reports to come begin.
@@ -57,6 +59,7 @@ pub(super) async fn subscribe(
     let reports = Reports {
         end: Box::pin(end(session, trading.exchange.state())),
         _guard: guard,
+        _place: place,
         available: trading.past.report_watch(user),
         trading,
         user,
@@ -89,6 +92,7 @@ struct Reports {
     end: Pin<Box<dyn Future<Output = End> + Send>>,
     /// Only to be dropped with the stream.
     _guard: Option<Guard>,
+    _place: OpenStream,
     /// The first message, until it is sent.
     subscribed: Option<u64>,
     /// The last report that this stream has spoken of.

@@ -33,6 +33,23 @@ pub(super) enum Kind {
     CancelAll,
 }
 
+/// What is kept of an answer until its client takes it: without the events of others that happened in the
+/// same turn, so that a client that does not read keeps only what is its own.
+#[derive(Debug)]
+pub(super) enum Told {
+    Accepted(Outcome),
+    Other(Answer),
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Event(event) => accepted(&event).map_or_else(|| Self::Other(Answer::Event(event)), Self::Accepted),
+            other => Self::Other(other),
+        }
+    }
+}
+
 impl Trading {
     pub(super) fn new(exchange: Exchange, history: History) -> Self {
         Self {
@@ -75,9 +92,12 @@ impl Trading {
     }
 
     /// What the contract says for the answer. Waits for history where only history knows.
-    pub(super) async fn conclude(&self, user: UserId, kind: Kind, answer: Answer) -> Result<Outcome, Error> {
+    pub(super) async fn conclude(&self, user: UserId, kind: Kind, told: Told) -> Result<Outcome, Error> {
+        let answer = match told {
+            Told::Accepted(outcome) => return Ok(outcome),
+            Told::Other(answer) => answer,
+        };
         match (kind, answer) {
-            (_, Answer::Event(event)) => accepted(&event).ok_or_else(|| self.exchange.error(Answer::Event(event))),
             (
                 Kind::Insert,
                 Answer::OrderRepeated {
