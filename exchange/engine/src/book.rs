@@ -61,6 +61,8 @@ pub(crate) struct Book {
     sides: [BTreeMap<i64, u32>; 2],
     levels: Vec<BookLevel>,
     vacant: Vec<u32>,
+    /// All lots of each side.
+    lots: [i64; 2],
     noted: Vec<Noted>,
     event: u64,
     /// Kept only in an auction.
@@ -74,6 +76,7 @@ impl Book {
             sides: [BTreeMap::new(), BTreeMap::new()],
             levels: Vec::new(),
             vacant: Vec::new(),
+            lots: [0, 0],
             noted: Vec::new(),
             event: 1,
             auction: None,
@@ -96,6 +99,11 @@ impl Book {
     pub(crate) fn level(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
         let level = self.sides[index(side)].get(&rank(side, price_e4))?;
         Some(&self.levels[*level as usize])
+    }
+
+    /// All lots of a side.
+    pub(crate) fn lots(&self, side: Side) -> i64 {
+        self.lots[index(side)]
     }
 
     /// Lots at a price.
@@ -164,7 +172,7 @@ impl Book {
         node.level = at;
         node.prev = tail;
         node.next = NIL;
-        self.auction_add(side, price_e4, quantity);
+        self.count_lots(side, price_e4, quantity);
     }
 
     /// Takes lots of a resting order out of its level's total. The order's own numbers are the caller's.
@@ -173,7 +181,7 @@ impl Book {
         let Order { side, price_e4, .. } = node.order;
         self.note(side, node.level);
         self.levels[node.level as usize].total.quantity -= quantity;
-        self.auction_add(side, price_e4, -quantity);
+        self.count_lots(side, price_e4, -quantity);
     }
 
     /// Takes an order out of its level, with the lots that its level still counts for it.
@@ -288,7 +296,8 @@ impl Book {
         tree
     }
 
-    fn auction_add(&mut self, side: Side, price_e4: i64, quantity: i64) {
+    fn count_lots(&mut self, side: Side, price_e4: i64, quantity: i64) {
+        self.lots[index(side)] += quantity;
         if let Some(tree) = &mut self.auction {
             tree.add(side, price_e4, quantity);
         }

@@ -1,7 +1,9 @@
 //! Bounds of everything that a client can make grow. Part of the state: written with the first
 //! record of a journal, so that a replay refuses what the exchange refused.
 
-/// Bounds of the state; each is refused with `CAPACITY` and its name in `limit_name`.
+/// Bounds of the state; reaching one is refused with `CAPACITY` and its name in `limit_name`, but for the
+/// last two, which bound what is remembered. They bound memory, and time: what a single command can cost
+/// all others is in proportion to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Users.

@@ -1,6 +1,6 @@
 //! Price-time priority, self-trade prevention, and the uncross of a call auction.
 
-use crate::book::rank;
+use crate::book::{index, rank};
 use crate::engine::{Engine, fill, fill_report};
 use crate::event::Event;
 use crate::position::amount_e4;
@@ -57,14 +57,33 @@ impl Engine {
         book.best_within(taker.side.opposite(), taker.limit_rank()).is_some()
     }
 
-    /// What matching would do. Whole levels are taken at once where the user has nothing to meet.
+    /// Whether an order would trade whole. One for more than others offer at any price is not worth a
+    /// walk through a deep book: refusing is free of charge, and a client may ask for it all day.
+    pub(crate) fn can_fill(&self, taker: &Taker) -> bool {
+        let opposite = taker.side.opposite();
+        let all = self.listings[taker.instrument.0 as usize].book.lots(opposite);
+        let own = self.open_lots(taker.user, taker.instrument, Some(opposite));
+        taker.quantity <= all - own && self.prospect(taker).left == 0
+    }
+
+    /// Lots in a user's open orders in an instrument.
+    pub(crate) fn open_lots(&self, user: UserId, instrument: InstrumentId, side: Option<Side>) -> i64 {
+        let account = self
+            .users
+            .get(user.0 as usize)
+            .and_then(|user| user.account(instrument));
+        account.map_or(0, |account| {
+            let lots = self.accounts[account as usize].open_quantity;
+            side.map_or(lots[0] + lots[1], |side| lots[index(side)])
+        })
+    }
+
+    /// What matching would do. Whole levels are taken at once where the user has nothing more to meet.
     pub(crate) fn prospect(&self, taker: &Taker) -> Prospect {
         let listing = &self.listings[taker.instrument.0 as usize];
         let opposite = taker.side.opposite();
         let multiplier = listing.instrument.multiplier;
-        let meets_own = self.users[taker.user.0 as usize]
-            .account(taker.instrument)
-            .is_some_and(|account| self.accounts[account as usize].open_quantity[crate::book::index(opposite)] > 0);
+        let mut own_ahead = self.open_lots(taker.user, taker.instrument, Some(opposite));
         let mut prospect = Prospect {
             left: taker.quantity,
             amount_e4: 0,
@@ -76,7 +95,7 @@ impl Engine {
             if prospect.left == 0 || rank(opposite, price_e4) > limit {
                 break;
             }
-            if !meets_own {
+            if own_ahead == 0 {
                 prospect.take(price_e4, level.total.quantity, multiplier);
                 continue;
             }
@@ -86,7 +105,9 @@ impl Engine {
                 }
                 if resting.user != taker.user {
                     prospect.take(price_e4, resting.open_quantity(), multiplier);
-                } else if taker.self_trade_prevention != SelfTradePrevention::CancelResting {
+                } else if taker.self_trade_prevention == SelfTradePrevention::CancelResting {
+                    own_ahead -= resting.open_quantity();
+                } else {
                     prospect.stopped = true;
                     return prospect;
                 }

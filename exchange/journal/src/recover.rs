@@ -119,6 +119,22 @@ pub enum RecoverError {
         /// The oldest event that is kept.
         first_event_seq: u64,
     },
+    /// History tells events that the journal does not have. It is written behind the journal, so they
+    /// were durable, and perhaps acknowledged: going on without them would lose them.
+    #[error(
+        "the journal ends at event {journal}, but history in {} goes to event {history}: acknowledged events are \
+         missing from the journal. Restore the journal from a backup; only to go on without those events, remove \
+         that directory",
+        path.display()
+    )]
+    JournalBehindHistory {
+        /// History's directory.
+        path: PathBuf,
+        /// The journal's last event.
+        journal: u64,
+        /// History's last event.
+        history: u64,
+    },
     /// The journal ended before the event that opening it found last.
     #[error("the journal ended at event {found} instead of {expected} while it was replayed")]
     Ended {
@@ -250,11 +266,11 @@ impl Attempt<'_> {
         };
         let watermark = *history.watermark().borrow();
         if watermark > self.last_event_seq {
-            // Only durable events are published: this history is not of this journal.
-            let last = self.last_event_seq;
-            return Ok(Outcome::HistoryUnfit(format!(
-                "it goes to event {watermark}, the journal to {last}"
-            )));
+            return Err(RecoverError::JournalBehindHistory {
+                path: self.history_directory.clone(),
+                journal: self.last_event_seq,
+                history: watermark,
+            });
         }
         let (mut replay, snapshot) = match replay::newest_state(self.snapshots, &self.genesis, watermark)? {
             Some(engine) => {

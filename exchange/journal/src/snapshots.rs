@@ -46,11 +46,7 @@ impl SnapshotStore {
     /// As [`SnapshotStore::open_for_reading`], on other storage than the operating system's.
     pub fn open_for_reading_on(storage: Arc<dyn Storage>, data_directory: &Path) -> Result<Self, JournalError> {
         let directory = Directory::new(data_directory);
-        let genesis = directory
-            .read_genesis(&*storage)?
-            .ok_or_else(|| JournalError::NoJournal {
-                directory: data_directory.to_owned(),
-            })?;
+        let genesis = directory.require_genesis(&*storage)?;
         Ok(Self::new(storage, &directory, genesis.journal, None))
     }
 

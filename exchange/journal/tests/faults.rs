@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
 use optivex_journal::{Batch, Embedded, Journal, JournalError, Options, Reader, Retention, SnapshotStore};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use support::SimDisk;
 
 const DATA: &str = "/data";
@@ -267,6 +269,7 @@ fn state(event_seq: u64) -> Vec<u8> {
     event_seq.to_le_bytes().repeat(100 + (event_seq % 400) as usize)
 }
 
+/// How many faults there were.
 fn run(seed: u64, steps: &[Step], segment_bytes: u64, retention: Retention) -> u64 {
     let mut run = Run::new(seed, options(segment_bytes, retention));
     for step in steps {
@@ -276,16 +279,31 @@ fn run(seed: u64, steps: &[Step], segment_bytes: u64, retention: Retention) -> u
     run.disk.faults()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn nothing_acknowledged_is_lost_and_nothing_comes_twice(
-        seed: u64,
-        steps in prop::collection::vec(step(), 1..40),
-        segment_bytes in prop_oneof![Just(8_192_u64), Just(12_000), Just(40_000)],
-        drops: bool,
-    ) {
-        let retention = if drops { Retention::BehindSnapshot } else { Retention::All };
-        run(seed, &steps, segment_bytes, retention);
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
+    let config = ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let segment_bytes = prop_oneof![Just(8_192_u64), Just(12_000), Just(40_000)];
+    let steps = prop::collection::vec(step(), 1..40);
+    let faults = Cell::new(0);
+    let result = TestRunner::new(config).run(
+        &(any::<u64>(), steps, segment_bytes, any::<bool>()),
+        |(seed, steps, segment_bytes, drops)| {
+            let retention = if drops {
+                Retention::BehindSnapshot
+            } else {
+                Retention::All
+            };
+            faults.set(faults.get() + run(seed, &steps, segment_bytes, retention));
+            Ok(())
+        },
+    );
+    if let Err(failure) = result {
+        panic!("{failure}");
     }
+    // A disk that never failed would have shown nothing.
+    assert!(faults.get() > 400, "only {} faults", faults.get());
 }

@@ -8,8 +8,11 @@ use std::path::Path;
 
 use expect_test::expect;
 use history_support::commands::{Commands, Exchange, INSTRUMENTS};
-use optivex_engine::types::{InstrumentId, OrderId, OrderStatus, Side};
-use optivex_engine::{Engine, Event};
+use optivex_engine::command::{InsertOrder, OrderTerms};
+use optivex_engine::types::{
+    ClientOrderId, InstrumentId, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce, UserId,
+};
+use optivex_engine::{Command, Engine, Event, Input};
 use optivex_journal::Reader;
 use optivex_journal::inspect::{
     BookOptions, ExportFormat, ExportOptions, ExportWhat, InspectError, SnapshotVerdict, VerifyOptions, book, export,
@@ -242,6 +245,45 @@ fn a_book_looks_like_this() {
                                              19 lots of order 218103814 by user1 (c65422)
     "#]]
     .assert_eq(&String::from_utf8(text).expect("text"));
+}
+
+/// A client's text cannot pass for a line of the book, or command the terminal that shows it.
+#[test]
+fn a_client_id_stays_on_its_line() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    let mut commands = Commands::new(25);
+    exchange.run(&mut commands, 7);
+    let input = Input {
+        time_unix_ns: i64::MAX,
+        command: Command::InsertOrder(InsertOrder {
+            user: UserId(0),
+            instrument: InstrumentId(0),
+            terms: OrderTerms {
+                side: Side::Buy,
+                price_e4: 5,
+                quantity: 1,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::GoodTillCancelled,
+                post_only: false,
+                self_trade_prevention: SelfTradePrevention::CancelIncoming,
+            },
+            client_order_id: ClientOrderId::from("\u{1b}[2J\nbid 1").expect("short"),
+        }),
+    };
+    exchange.accept(&input);
+    let mut text = Vec::new();
+    let options = BookOptions {
+        data_directory: directory.path().to_owned(),
+        symbol: "SYM1".to_owned(),
+        at_event_seq: None,
+    };
+    book(&options).expect("there").write_text(&mut text).expect("written");
+    let text = String::from_utf8(text).expect("text");
+    assert_eq!(
+        text.lines().last(),
+        Some(r"                                      1 lots of order 16777216 by user1 (\u{1b}[2J\nbid 1)"),
+    );
 }
 
 #[test]

@@ -406,6 +406,7 @@ fn what_is_left_over_goes_and_what_is_foreign_stays() {
     let foreign = [
         "journal/notes.txt",
         "journal/1.log",
+        "journal/00000000000000000000.log",
         "journal/99999999999999999999.log",
         "snapshots/old.snapshot",
     ];

@@ -144,7 +144,7 @@ fn history_of_another_exchange_is_replaced() {
     let mut exchange = Exchange::start(one.path());
     let events = exchange.run(&mut Commands::new(4), 1_000);
     drop(exchange);
-    for (seed, length) in [(5, 800), (6, 1_000), (7, 1_200)] {
+    for (seed, length) in [(5, 800), (6, 1_000)] {
         let mut exchange = Exchange::start(other.path());
         exchange.run(&mut Commands::new(seed), length);
         drop(exchange);
@@ -159,6 +159,41 @@ fn history_of_another_exchange_is_replaced() {
         drop(exchange);
         fs::remove_dir_all(other.path()).expect("removed");
     }
+}
+
+/// What history tells was durable: a journal that lacks it has lost acknowledged events.
+#[test]
+fn a_journal_behind_its_history_stops_the_start() {
+    let (whole, older) = (
+        TempDir::new().expect("a directory"),
+        TempDir::new().expect("a directory"),
+    );
+    let mut exchange = Exchange::start(whole.path());
+    let mut commands = Commands::new(11);
+    exchange.run(&mut commands, 300);
+    drop(exchange);
+    copy_directory(whole.path(), older.path());
+    let mut exchange = Exchange::start(whole.path());
+    exchange.run(&mut commands, 200);
+    drop(exchange);
+    let history = older.path().join(HISTORY_DIRECTORY);
+    fs::remove_dir_all(&history).expect("removed");
+    copy_directory(&whole.path().join(HISTORY_DIRECTORY), &history);
+    let refused = recover(&options(older.path())).map(|_| ());
+    assert!(
+        matches!(
+            refused,
+            Err(RecoverError::JournalBehindHistory {
+                journal: 300,
+                history: 500,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    // An operator may decide to go on without them.
+    fs::remove_dir_all(&history).expect("removed");
+    assert_eq!(Exchange::start(older.path()).recovered.report.last_event_seq, 300);
 }
 
 #[test]

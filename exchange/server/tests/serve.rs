@@ -153,7 +153,7 @@ async fn reflect_v1alpha(channel: &Channel) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigterm_ends_streams_with_a_status_whatever_clients_do() {
     let place = Place::new();
-    let exchange = place.start(["--shutdown-grace", "1s"]);
+    let exchange = place.start(["--shutdown-grace", "3s"]);
     let channel = exchange.connect().await;
     let (alice, viewer) = (login(&channel, "alice").await, login(&channel, "viewer").await);
     let mut trades = tape(&channel, &viewer).await;
@@ -212,13 +212,16 @@ async fn a_second_signal_ends_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn silent_connections_are_closed() {
     let place = Place::new();
-    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "100ms"]);
-    for hello in [&b""[..], b"PRI * HT", SILENT_HELLO] {
+    let exchange = place.start(["--keepalive-interval", "100ms", "--keepalive-timeout", "2s"]);
+    let silent = [&b""[..], b"PRI * HT", SILENT_HELLO].map(|hello| {
         let mut client = TcpStream::connect(exchange.address).unwrap();
         client.write_all(hello).unwrap();
+        client
+    });
+    for mut client in silent {
         let mut said = Vec::new();
         // The end, or a reset: not for ever.
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         if let Err(error) = client.read_to_end(&mut said) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }

@@ -133,8 +133,10 @@ impl Engine {
         }
         self.known_user(user)?;
         self.begin(now, event);
-        self.users[user.0 as usize].suspension = Some(comment.to_owned());
-        let cancelled = self.cancel_where(user, CancelReason::Suspended, |_| true, event);
+        let user_state = &mut self.users[user.0 as usize];
+        user_state.suspension = Some(comment.to_owned());
+        let first = user_state.first_order;
+        let cancelled = self.cancel_where(first, CancelReason::Suspended, |_| true, event);
         accepted(Outcome::UserSuspended(user, cancelled), event)
     }
 

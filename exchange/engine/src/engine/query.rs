@@ -97,8 +97,10 @@ impl Engine {
         instrument: Option<InstrumentId>,
         after: OrderId,
     ) -> impl Iterator<Item = Order> {
+        let none_fits = instrument.is_some_and(|instrument| self.open_lots(user, instrument, None) == 0);
         // A page usually goes on after an order that is still open.
         let mut at = match self.find_open(user, &OrderRef::Id(after)) {
+            _ if none_fits => NIL,
             Some(slot) => self.orders.node(slot).user_next,
             None => self.user(user).map_or(NIL, |user| user.first_order),
         };

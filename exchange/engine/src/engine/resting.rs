@@ -103,16 +103,17 @@ impl Engine {
         self.forget(slot);
     }
 
-    /// Cancels a user's open orders that fit, by id, and publishes what that changes.
+    /// Cancels the open orders of a user's list that fit, by id from the one in slot `first` on ([`NIL`]
+    /// for none), and publishes what that changes.
     pub(crate) fn cancel_where(
         &mut self,
-        user: UserId,
+        first: u32,
         reason: CancelReason,
         fits: impl Fn(&Order) -> bool,
         event: &mut Event,
     ) -> u64 {
         let mut cancelled = 0;
-        let mut at = self.users[user.0 as usize].first_order;
+        let mut at = first;
         while at != NIL {
             let node = self.orders.node(at);
             let next = node.user_next;

@@ -6,7 +6,7 @@ use crate::engine::{Applied, Engine, accepted};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
 use crate::instrument::Listing;
 use crate::matching::Taker;
-use crate::order::ORDER_SEQUENCE_MAX;
+use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
 use crate::types::{
@@ -51,7 +51,7 @@ impl Engine {
         if continuous && terms.post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
         }
-        if terms.time_in_force == TimeInForce::FillOrKill && self.prospect(&taker).left > 0 {
+        if terms.time_in_force == TimeInForce::FillOrKill && !self.can_fill(&taker) {
             return Err(Refusal::CannotFill);
         }
         let amount_e4 = match terms.order_type {
@@ -306,7 +306,13 @@ impl Engine {
             instrument.is_none_or(|instrument| order.instrument == instrument)
                 && side.is_none_or(|side| order.side == side)
         };
-        let cancelled = self.cancel_where(user, CancelReason::User, fits, event);
+        let none_fits = instrument.is_some_and(|instrument| self.open_lots(user, instrument, side) == 0);
+        let first = if none_fits {
+            NIL
+        } else {
+            self.users[user.0 as usize].first_order
+        };
+        let cancelled = self.cancel_where(first, CancelReason::User, fits, event);
         accepted(Outcome::AllCancelled(cancelled), event)
     }
 
@@ -319,8 +325,14 @@ impl Engine {
     ) -> Result<Applied, Refusal> {
         self.known_user(user)?;
         self.begin(now, event);
-        let fits = |order: &Order| order.order_id > after;
-        let cancelled = self.cancel_where(user, CancelReason::Disconnect, fits, event);
+        // From the highest id down: those before the stream may be many.
+        let mut first = NIL;
+        let mut at = self.users[user.0 as usize].last_order;
+        while at != NIL && self.orders.node(at).order.order_id > after {
+            first = at;
+            at = self.orders.node(at).user_prev;
+        }
+        let cancelled = self.cancel_where(first, CancelReason::Disconnect, |_| true, event);
         accepted(Outcome::AllCancelled(cancelled), event)
     }
 

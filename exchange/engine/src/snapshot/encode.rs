@@ -13,6 +13,10 @@ use crate::risk::RollingWindow;
 use crate::types::{ClientOrderId, InstrumentRiskLimits, Order, RollingWindowLimit};
 use crate::user::User;
 
+/// Orders copied at a time before they are written: orders lie anywhere in memory, and a loop that only
+/// copies does not wait for one before it asks for the next.
+const ORDERS_GATHERED: usize = 64;
+
 /// Key of a field whose value has a length; tags are below 16.
 pub(super) fn key(tag: u8) -> u8 {
     tag << 3 | 2
@@ -33,9 +37,20 @@ impl Engine {
         for listing in &self.listings {
             put(tag::INSTRUMENT, &instrument_message(listing));
         }
+        let mut gathered = Vec::with_capacity(ORDERS_GATHERED);
         for listing in &self.listings {
-            for level in SIDES.into_iter().flat_map(|side| listing.book.levels(side)) {
-                for order in listing.book.queue(&self.orders, level) {
+            let mut orders = SIDES
+                .into_iter()
+                .flat_map(|side| listing.book.levels(side))
+                .flat_map(|level| listing.book.queue(&self.orders, level))
+                .copied();
+            loop {
+                gathered.clear();
+                gathered.extend(orders.by_ref().take(ORDERS_GATHERED));
+                if gathered.is_empty() {
+                    break;
+                }
+                for order in &gathered {
                     put(tag::ORDER, &order_message(order));
                 }
             }

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use optivex_engine::Engine;
 use optivex_engine::types::{Indicative, Instrument, Level, Order, Side};
 use optivex_proto::v1;
 
@@ -84,7 +83,7 @@ pub fn book(options: &BookOptions) -> Result<BookAt, InspectError> {
     Ok(BookAt {
         event_seq: engine.event_seq(),
         time_unix_ns: engine.time_unix_ns(),
-        instrument: instrument_with_phase(engine, instrument),
+        instrument: instrument.clone(),
         book_seq: engine.book_seq(id),
         last_trade_price_e4: engine.last_trade_price_e4(id),
         indicative: engine.indicative(id),
@@ -93,14 +92,6 @@ pub fn book(options: &BookOptions) -> Result<BookAt, InspectError> {
         bid_orders: orders(Side::Buy),
         ask_orders: orders(Side::Sell),
     })
-}
-
-fn instrument_with_phase(engine: &Engine, instrument: &Instrument) -> Instrument {
-    let mut instrument = instrument.clone();
-    if let Some(phase) = engine.phase(instrument.id) {
-        instrument.phase = phase;
-    }
-    instrument
 }
 
 impl BookAt {
@@ -160,7 +151,8 @@ fn write_level(out: &mut dyn Write, side: &str, level: &Level, orders: &[Resting
             order.order_id.0
         )?;
         if !order.client_order_id.is_empty() {
-            write!(out, " ({})", order.client_order_id)?;
+            // A client chose it: nothing in it may pass for another line, or command a terminal.
+            write!(out, " ({})", order.client_order_id.escape_debug())?;
         }
         writeln!(out)?;
     }

@@ -57,7 +57,7 @@ impl Directory {
             .map_err(JournalError::file("list", &self.journal))?;
         let mut segments: Vec<u64> = entries
             .iter()
-            .filter_map(|entry| number_in_name(&entry.name, SEGMENT_SUFFIX))
+            .filter_map(|entry| segment_in_name(&entry.name))
             .collect();
         segments.sort_unstable();
         Ok(segments)
@@ -101,6 +101,13 @@ impl Directory {
             Err(JournalError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the genesis file of a journal that must be there; [`JournalError::NoJournal`] if it is not.
+    pub(crate) fn require_genesis(&self, storage: &dyn Storage) -> Result<Genesis, JournalError> {
+        self.read_genesis(storage)?.ok_or_else(|| JournalError::NoJournal {
+            directory: self.data.clone(),
+        })
     }
 
     /// Makes the genesis file.

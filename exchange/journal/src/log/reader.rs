@@ -41,11 +41,7 @@ impl Reader {
     /// As [`Reader::open`], on other storage than the operating system's.
     pub fn open_on(storage: Arc<dyn Storage>, data_directory: &Path) -> Result<Self, JournalError> {
         let directory = Directory::new(data_directory);
-        let genesis = directory
-            .read_genesis(&*storage)?
-            .ok_or_else(|| JournalError::NoJournal {
-                directory: data_directory.to_owned(),
-            })?;
+        let genesis = directory.require_genesis(&*storage)?;
         Ok(Self {
             storage,
             directory,

@@ -211,6 +211,20 @@ impl Exchange {
         events
     }
 
+    /// Applies one command, which must be accepted.
+    pub fn accept(&mut self, input: &Input) -> Event {
+        let mut event = Event::default();
+        let applied = self.recovered.engine.apply(input, &mut event);
+        assert_eq!(applied, Ok(Applied::Event), "{input:?}");
+        let mut batch = Batch::default();
+        batch.push_with(event.event_seq, |bytes| record::encode(input, bytes));
+        self.recovered.journal.commit(&[batch]).expect("durable");
+        self.recovered
+            .history_writer
+            .publish(&std::sync::Arc::new(vec![event.clone()]));
+        event
+    }
+
     /// As the exchange does it: history first, so that recovery finds it as far as the snapshot.
     pub fn snapshot(&mut self) -> u64 {
         self.recovered.history.sync().expect("durable");

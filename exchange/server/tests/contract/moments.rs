@@ -47,7 +47,16 @@ pub(crate) async fn starting() {
         .local_addr()
         .expect("its address");
     let listen = free.to_string();
-    let mut command = place.serve(["--listen", &listen]);
+    let args = [
+        "serve",
+        "--listen",
+        &listen,
+        "--users",
+        "users.yaml",
+        "--data-dir",
+        "data",
+    ];
+    let mut command = place.optivex(args);
     let starting = tokio::task::spawn_blocking(move || Exchange::start(&mut command));
 
     let channel = connect(free).await;
@@ -62,11 +71,16 @@ pub(crate) async fn starting() {
         let status = call.call(&mut client.clone()).await.expect_err("not ready");
         assert_eq!(told(&status), "Unavailable NOT_READY {}");
     }
-    // Opening waits for the reader; closing gives it an end, which makes no snapshot.
-    tokio::task::spawn_blocking(move || File::options().write(true).open(snapshot).map(drop))
-        .await
-        .expect("no panic")
-        .expect("can write a FIFO");
+    // Opening waits for the reader; closing gives it an end, which makes no snapshot. In between the
+    // name goes, so that nobody waits for it again.
+    let open = move || {
+        let writer = File::options().write(true).open(&snapshot)?;
+        std::fs::remove_file(&snapshot)?;
+        drop(writer);
+        std::io::Result::Ok(())
+    };
+    let opened = tokio::task::spawn_blocking(open).await.expect("no panic");
+    opened.expect("can write a FIFO");
     let exchange = starting.await.expect("it starts");
     all_serve(&channel, ServingStatus::Serving).await;
     let mut admin = Client::login_over(&channel, "admin").await;
@@ -177,7 +191,10 @@ const CHANGES: u64 = 40_000;
 pub(crate) async fn a_stalled_reader() {
     let venue = Venue::start([]);
     venue.list_abc().await;
-    let mut bob = venue.login("bob").await;
+    // By itself the client takes megabytes that nobody asked for.
+    let narrow = venue.exchange.endpoint().initial_stream_window_size(64 << 10);
+    let channel = narrow.connect().await.expect("it listens");
+    let mut bob = Client::login_over(&channel, "bob").await;
     let mut stalled = subscribe(&mut bob, "ABC", None).await;
     next(&mut stalled).await;
     let mut alice = venue.login("alice").await;
@@ -204,6 +221,7 @@ pub(crate) async fn a_stalled_reader() {
                 Some(BookEvent::Update(update)) => {
                     assert_eq!(update.prev_book_seq, book_seq);
                     book_seq = update.book_seq;
+                    assert!(book_seq < CHANGES, "it was not late");
                 }
                 Some(BookEvent::Snapshot(_) | BookEvent::Heartbeat(_)) => {}
                 other => panic!("{other:?}"),
@@ -211,8 +229,10 @@ pub(crate) async fn a_stalled_reader() {
             Err(status) => break status,
         }
     };
-    assert!(book_seq < CHANGES, "it was not late");
-    assert_eq!(told(&status), "ResourceExhausted TOO_SLOW {}");
+    assert_eq!(
+        told(&status),
+        format!("ResourceExhausted TOO_SLOW {{\"book_seq\": \"{book_seq}\", \"symbol\": \"ABC\"}}")
+    );
     // It can go on where it was lost, with a snapshot.
     let mut again = subscribe(&mut bob, "ABC", Some(book_seq)).await;
     next(&mut again).await;

@@ -572,7 +572,7 @@ async fn suspension(admin: &mut Client, alice: &mut Client) {
         .expect("an administrator")
         .into_inner();
     assert_eq!(suspended.cancelled_orders, 1);
-    assert_eq!(alice.open_orders().await, []);
+    assert!(alice.open_orders().await.is_empty());
     let request = v1::ResumeUserRequest {
         username: "alice".to_owned(),
     };

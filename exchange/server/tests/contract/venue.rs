@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use optivex_proto::v1;
 use optivex_proto::v1::admin_service_client::AdminServiceClient;
@@ -23,6 +23,9 @@ use tower_service::Service;
 
 use crate::catalogue::{CATALOGUE, covered};
 use crate::process::{Exchange, Place};
+
+/// Longest that anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A channel that adds the token and writes down which rpcs were answered.
 #[derive(Clone)]
@@ -184,12 +187,14 @@ pub(crate) fn credentials(username: &str, password: &str) -> v1::LoginRequest {
 /// A connection to an address that may have no greeting yet.
 pub(crate) async fn connect(address: std::net::SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let begun = Instant::now();
     loop {
         // Refused until the process listens.
         match endpoint.connect().await {
             Ok(channel) => return channel,
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "nobody listens: {error}"),
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

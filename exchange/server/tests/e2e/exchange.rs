@@ -68,6 +68,8 @@ pub(crate) fn spawn(home: &Path) -> (Child, String) {
         .arg(home.join("data"))
         .arg("--users")
         .arg(home.join("users.yaml"))
+        // Few, so that kills meet snapshots too, and a restart begins from one.
+        .args(["--snapshot-every", "1000"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
