@@ -179,7 +179,9 @@ fn the_events_that_wait_for_the_writer_are_bounded() {
     };
     let published = move |events: std::ops::RangeInclusive<u64>| Arc::new(events.map(event).collect::<Vec<_>>());
     let (unblock, blocked) = mpsc::channel::<()>();
-    let block = move |_: &mut _| drop(blocked.recv());
+    let block = move |_: &mut _| {
+        let _ = blocked.recv();
+    };
     feed.0.turns.send(Turn::Run(Box::new(block))).expect("a writer");
     sink.publish(&published(1..=3));
     let publisher = thread::spawn(move || {
