@@ -39,6 +39,9 @@ use users::Reloader;
 /// How often sessions that expired are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// How long the process may take to end after the grace: what is left then waits for a disk that hangs.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Runs the exchange until it is asked to stop.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init_logging(&settings.log, settings.log_format)?;
@@ -153,6 +156,7 @@ async fn serve(settings: &Settings, users: UsersFile, metrics: Option<Prometheus
             () = signals.stop() => Ok(()),
         }
     };
+    end_late(settings.shutdown_grace + LATE);
     let drained = tokio::select! {
         drained = server.drain(started) => drained,
         () = signals.stop() => {
@@ -161,6 +165,16 @@ async fn serve(settings: &Settings, users: UsersFile, metrics: Option<Prometheus
         }
     };
     end.and(drained)
+}
+
+/// Ends the process with failure if it is still there by then. What is acknowledged is durable; files that
+/// cannot be closed must not hold up whoever waits for the end.
+fn end_late(after: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(after);
+        tracing::error!("the end takes too long, so the process stops here");
+        std::process::exit(1);
+    });
 }
 
 /// Until somebody wants the exchange to stop, or it cannot go on.
