@@ -5,8 +5,8 @@ use arrayvec::ArrayString;
 
 use crate::types::{
     ClientOrderId, ClientRequestId, InstrumentId, InstrumentRiskLimits, MULTIPLIER_MAX, OrderId, OrderType,
-    PRICE_E4_MAX, QUANTITY_MAX, RollingWindowLimit, SYMBOL_BYTES_MAX, SelfTradePrevention, Side, Symbol,
-    TEXT_BYTES_MAX, TimeInForce, TradingPhase, UserId, UserRiskLimits, Username, WINDOW_SECONDS_MAX,
+    PRICE_E4_MAX, QUANTITY_MAX, RollingWindowLimit, SelfTradePrevention, Side, Symbol, TEXT_BYTES_MAX, TimeInForce,
+    TradingPhase, UserId, UserRiskLimits, Username, WINDOW_SECONDS_MAX,
 };
 
 /// A field that is missing, malformed or out of range (`INVALID_FIELD`).
@@ -134,13 +134,7 @@ pub struct CreateInstrument {
 impl CreateInstrument {
     /// Checks the form.
     pub fn validate(&self) -> Result<(), InvalidField> {
-        let symbol_ok = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        if self.symbol.is_empty() || !self.symbol.bytes().all(symbol_ok) {
-            return Err(InvalidField::new(
-                "symbol",
-                "1 to 16 characters of A-Z, 0-9, '.', '_' and '-'",
-            ));
-        }
+        parse_symbol("symbol", &self.symbol)?;
         if self.description.len() > TEXT_BYTES_MAX {
             return Err(InvalidField::new("description", "at most 256 bytes"));
         }
@@ -160,15 +154,13 @@ impl CreateInstrument {
     }
 }
 
-/// Reads a symbol of a request; one that is too long is malformed, not unknown.
+/// Reads a symbol of a request; one that no instrument can have is malformed, not unknown.
 pub fn parse_symbol(field: &'static str, text: &str) -> Result<Symbol, InvalidField> {
-    if text.is_empty() || text.len() > SYMBOL_BYTES_MAX {
-        return Err(InvalidField::new(
-            field,
-            "1 to 16 characters of A-Z, 0-9, '.', '_' and '-'",
-        ));
-    }
-    Symbol::from(text).map_err(|_| InvalidField::new(field, "at most 16 bytes"))
+    let is_of_alphabet = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    Symbol::from(text)
+        .ok()
+        .filter(|symbol| !symbol.is_empty() && symbol.bytes().all(is_of_alphabet))
+        .ok_or_else(|| InvalidField::new(field, "1 to 16 characters of A-Z, 0-9, '.', '_' and '-'"))
 }
 
 /// What an insert asks for, defaults filled in: also what a retry of its client id is compared by.

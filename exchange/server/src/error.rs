@@ -61,6 +61,11 @@ impl Error {
         Self::new(ErrorReason::InvalidField, format!("{field}: {why}")).with("field", field)
     }
 
+    /// `UNKNOWN_INSTRUMENT`.
+    pub fn unknown_instrument(symbol: &str) -> Self {
+        Self::new(ErrorReason::UnknownInstrument, format!("no instrument {symbol}")).with("symbol", symbol)
+    }
+
     /// `NOT_READY`.
     pub fn not_ready(message: impl Into<String>) -> Self {
         Self::new(ErrorReason::NotReady, message)

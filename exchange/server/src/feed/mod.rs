@@ -30,7 +30,7 @@ use optivex_engine::Engine;
 use optivex_engine::command::parse_symbol;
 use optivex_engine::types::{InstrumentId, Symbol, UserId};
 use optivex_journal::{EventSink, Events};
-use optivex_proto::v1::{self, ErrorReason};
+use optivex_proto::v1;
 use tokio::sync::oneshot;
 
 pub use frame::Frame;
@@ -217,7 +217,7 @@ impl Feed {
         self.run(move |hub| {
             let ids = symbols
                 .iter()
-                .map(|symbol| hub.instrument(symbol).ok_or_else(|| unknown_instrument(symbol)));
+                .map(|symbol| hub.instrument(symbol).ok_or_else(|| Error::unknown_instrument(symbol)));
             Ok((ids.collect::<Result<_, _>>()?, hub.event_seq()))
         })
         .await?
@@ -229,7 +229,9 @@ impl Feed {
         let depth = request::depth(request.depth)?.unwrap_or(usize::MAX);
         let (channel, event_seq) = self
             .run(move |hub| {
-                let channel = hub.full_channel(&symbol).ok_or_else(|| unknown_instrument(&symbol))?;
+                let channel = hub
+                    .full_channel(&symbol)
+                    .ok_or_else(|| Error::unknown_instrument(&symbol))?;
                 Ok::<_, Error>((channel, hub.event_seq()))
             })
             .await??;
@@ -271,10 +273,6 @@ impl Feed {
         let feed = self.clone();
         self.run(move |hub| hub.subscribe(&feed, user, &request)).await?
     }
-}
-
-fn unknown_instrument(symbol: &Symbol) -> Error {
-    Error::new(ErrorReason::UnknownInstrument, format!("no instrument {symbol}")).with("symbol", symbol)
 }
 
 /// The writer's thread.

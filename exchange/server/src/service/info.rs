@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, stream};
+use optivex_engine::command::parse_symbol;
 use optivex_engine::types::Symbol;
 use optivex_journal::history::History;
 use optivex_proto::v1::{self, ErrorReason};
@@ -227,12 +228,9 @@ fn after_page_token(token: &str) -> Result<Option<Symbol>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
-    let is_symbol = |byte: u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-    Symbol::from(token)
-        .ok()
-        .filter(|token| token.bytes().all(is_symbol))
+    parse_symbol("page_token", token)
         .map(Some)
-        .ok_or_else(|| Error::invalid_field("page_token", "not a token of a previous answer"))
+        .map_err(|_| Error::invalid_field("page_token", "not a token of a previous answer"))
 }
 
 /// A stream of books, which is pulled: beside the first messages, nothing is prepared before the

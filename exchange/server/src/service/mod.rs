@@ -16,7 +16,7 @@ use crate::sequencer::Exchange;
 fn instrument(exchange: &Exchange, symbol: &str) -> Result<InstrumentId, Error> {
     exchange
         .instrument(symbol)
-        .ok_or_else(|| Error::new(ErrorReason::UnknownInstrument, "no such instrument"))
+        .ok_or_else(|| Error::unknown_instrument(symbol))
 }
 
 /// The user of a well-formed name.

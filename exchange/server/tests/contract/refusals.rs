@@ -76,7 +76,7 @@ pub(crate) async fn form() {
         ],
         expect![[r#"
             no symbol: InvalidArgument INVALID_FIELD {"field": "symbol"}
-            small letters: NotFound UNKNOWN_INSTRUMENT {}
+            small letters: InvalidArgument INVALID_FIELD {"field": "symbol"}
             no side: InvalidArgument INVALID_FIELD {"field": "side"}
             price of the other end: InvalidArgument INVALID_FIELD {"field": "price_e4"}
             no quantity: InvalidArgument INVALID_FIELD {"field": "quantity"}
@@ -253,7 +253,7 @@ pub(crate) async fn form_of_market_data() {
         resume something else: InvalidArgument INVALID_FIELD {"field": "resume_after"}
         trades, negative page: InvalidArgument INVALID_FIELD {"field": "page_size"}
         trades of an unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
-        tape of no symbol: NotFound UNKNOWN_INSTRUMENT {"symbol": "?"}
+        tape of no symbol: InvalidArgument INVALID_FIELD {"field": "symbols"}
         tape of an unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
     "#]]
     .assert_eq(&text);
@@ -425,8 +425,8 @@ pub(crate) async fn known_objects() {
             ("client id reused", Call::Insert(request)),
         ],
         expect![[r#"
-            insert: NotFound UNKNOWN_INSTRUMENT {}
-            cancel all: NotFound UNKNOWN_INSTRUMENT {}
+            insert: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
+            cancel all: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             amend unknown: NotFound UNKNOWN_ORDER {}
             amend of bob: NotFound UNKNOWN_ORDER {}
             cancel unknown: NotFound UNKNOWN_ORDER {}
@@ -462,10 +462,10 @@ pub(crate) async fn known_objects() {
             ("once again with other content", Call::Create(other)),
         ],
         expect![[r#"
-            phase of unknown: NotFound UNKNOWN_INSTRUMENT {}
+            phase of unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             suspend unknown: NotFound UNKNOWN_USER {}
             user limits of unknown: NotFound UNKNOWN_USER {}
-            limits in unknown: NotFound UNKNOWN_INSTRUMENT {}
+            limits in unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             usage of unknown: NotFound UNKNOWN_USER {}
             duplicate: AlreadyExists DUPLICATE_SYMBOL {}
             once: ok

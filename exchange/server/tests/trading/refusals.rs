@@ -160,7 +160,7 @@ async fn form_of_lists() {
             garbage for a token: InvalidArgument INVALID_FIELD {"field": "page_token"}
             long client id: InvalidArgument INVALID_FIELD {"field": "client_order_id"}
             long symbol: InvalidArgument INVALID_FIELD {"field": "symbol"}
-            unknown symbol: NotFound UNKNOWN_INSTRUMENT {}
+            unknown symbol: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             unknown order: ok
             from the beginning: ok
             from the future: OutOfRange CANNOT_RESUME {}
@@ -489,10 +489,10 @@ async fn known_objects() {
             ("client id reused", Call::Insert(request)),
         ],
         expect![[r#"
-            insert: NotFound UNKNOWN_INSTRUMENT {}
+            insert: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             insert, form first: InvalidArgument INVALID_FIELD {"field": "quantity"}
-            insert, then tick: NotFound UNKNOWN_INSTRUMENT {}
-            cancel all: NotFound UNKNOWN_INSTRUMENT {}
+            insert, then tick: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
+            cancel all: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             amend unknown: NotFound UNKNOWN_ORDER {}
             amend unknown client id: NotFound UNKNOWN_ORDER {}
             amend of bob: NotFound UNKNOWN_ORDER {}
@@ -544,12 +544,12 @@ async fn known_objects() {
             ("once again with other content", Call::Create(other)),
         ],
         expect![[r#"
-            phase of unknown: NotFound UNKNOWN_INSTRUMENT {}
+            phase of unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             suspend unknown: NotFound UNKNOWN_USER {}
             resume unknown: NotFound UNKNOWN_USER {}
             user limits of unknown: NotFound UNKNOWN_USER {}
             instrument limits of unknown: NotFound UNKNOWN_USER {}
-            instrument limits in unknown: NotFound UNKNOWN_INSTRUMENT {}
+            instrument limits in unknown: NotFound UNKNOWN_INSTRUMENT {"symbol": "XYZ"}
             read of unknown: NotFound UNKNOWN_USER {}
             duplicate: AlreadyExists DUPLICATE_SYMBOL {}
             once: ok
