@@ -10,15 +10,17 @@ pub struct Limits {
     pub users_max: u32,
     /// Instruments.
     pub instruments_max: u32,
-    /// Open orders of all users.
+    /// Open orders of all users; 128 bytes each, and 96 for a client id.
     pub open_orders_max: u32,
     /// Open orders of one user.
     pub open_orders_per_user_max: u32,
-    /// Price levels of one side of one book.
+    /// Price levels of one side of one book. A refused fill-or-kill order, and a market order whose amount
+    /// a limit asks for, may walk through all of them: 30 to 50 ns each.
     pub price_levels_per_side_max: u32,
     /// Client ids of done orders that are kept for each user, beside those of its open orders.
     pub client_order_ids_per_user_max: u32,
-    /// Moments that one rolling window keeps apart; beyond, its oldest half loses resolution on the
+    /// Moments that one rolling window keeps apart, 32 bytes each; a user has up to one window, and two
+    /// for each instrument with limits. Beyond, its oldest half loses resolution on the
     /// safe side: it counts too long, never too short.
     pub rolling_window_moments_max: u32,
 }

@@ -39,7 +39,8 @@ const SELF_TRADE_PREVENTIONS: [SelfTradePrevention; 3] = [
 ];
 
 impl Engine {
-    /// The whole state as bytes (protobuf, versioned).
+    /// The whole state as bytes (protobuf, versioned). Takes about 0.2 s for a million open orders, in which
+    /// whoever owns the engine does nothing else.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.encode(&mut bytes, &mut |_| {});

@@ -106,6 +106,7 @@ pub struct Records {
 
 impl Records {
     /// The next record; `None` where the journal ends (asked again, it looks for what was written since).
+    /// Each `None` has read the rest of the last segment, up to 64 MiB that are reserved: not for polling.
     #[expect(clippy::should_implement_trait, reason = "the record borrows the reader's memory")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, JournalError> {
         let Some(step) = self.next_step()? else { return Ok(None) };

@@ -59,6 +59,7 @@ impl Appender {
         let item = Item {
             epoch: self.epoch,
             number: self.appended,
+            book_seq: state.book_seq,
             kind,
         };
         let before = state.bytes();

@@ -93,6 +93,8 @@ pub(super) struct Item {
     pub(super) epoch: u64,
     /// Position among all items of all channels: their age.
     pub(super) number: u64,
+    /// The book's last change then.
+    pub(super) book_seq: u64,
     pub(super) kind: Kind,
 }
 
@@ -251,13 +253,8 @@ impl State {
         if book_seq == self.book_seq {
             return Some(self.ring.head());
         }
-        self.ring
-            .newest_first()
-            .find_map(|(position, item)| match &item.kind {
-                Kind::Update(update) if update.prev_book_seq <= book_seq => Some((position, update.prev_book_seq)),
-                _ => None,
-            })
-            .and_then(|(position, prev)| (prev == book_seq).then_some(position))
+        let (position, item) = self.ring.first_not(|item| item.book_seq <= book_seq)?;
+        matches!(&item.kind, Kind::Update(update) if update.prev_book_seq == book_seq).then_some(position)
     }
 
     pub(super) fn append(&mut self, item: Item) {

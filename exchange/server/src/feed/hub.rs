@@ -139,7 +139,8 @@ impl Hub {
         self.books.get(id.0 as usize)
     }
 
-    /// Applies the next events. Those that the seed held already are skipped.
+    /// Applies the next events; [`Hub::announce`] tells of them. Those that the seed held already are
+    /// skipped.
     pub(super) fn apply(&mut self, events: &[Event]) {
         for event in events {
             if event.event_seq <= self.event_seq {
@@ -157,13 +158,22 @@ impl Hub {
             self.event_seq = event.event_seq;
             self.progress.applied.store(self.event_seq, Ordering::Release);
         }
-        self.appender.announce();
         self.appender.evict_oldest();
+    }
+
+    /// Tells readers of what was applied.
+    pub(super) fn announce(&mut self) {
+        self.appender.announce();
+        self.progress.make_room();
     }
 
     fn apply_event(&mut self, event: &Event) {
         if let Outcome::InstrumentCreated(instrument) = &event.outcome {
             self.list(instrument.as_ref().clone());
+            if let Some(book) = self.books.last() {
+                // Before anybody sees it: whoever is welcomed may read on before this event is all applied.
+                book.full.lock().event_seq = event.event_seq;
+            }
             self.welcome(instrument.id);
             if let Some(book) = self.books.last() {
                 self.news.publish(&book.message);
@@ -401,6 +411,7 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.progress.ended.store(true, Ordering::Release);
+        self.progress.make_room();
         for follower in self.followers.values() {
             follower.subscriber.wake();
         }

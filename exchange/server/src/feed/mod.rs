@@ -48,6 +48,9 @@ use subscriber::Progress;
 
 /// How often every stream of books carries a heartbeat (contract: `Heartbeat`).
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Turns that the writer takes before it tells readers of them: when it is behind, many events cost each
+/// reader one wake-up. Far fewer than a lossless reader may be behind.
+const TURNS_AT_A_TIME: usize = 16;
 
 /// What market data goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,9 @@ pub struct FeedSettings {
     pub channel_bytes_max: usize,
     /// Bytes that are kept of all books; beyond, the oldest changes go first.
     pub kept_bytes_max: usize,
+    /// Events that may wait for the writer; beyond, it holds up the exchange instead of filling the memory.
+    /// Readers, however slow, are not what it waits for.
+    pub waiting_events_max: u64,
     /// How many subscriptions there may be.
     pub subscriptions: SubscriptionLimits,
 }
@@ -69,6 +75,7 @@ impl Default for FeedSettings {
             channel_changes_max: 32_768,
             channel_bytes_max: 16 << 20,
             kept_bytes_max: 512 << 20,
+            waiting_events_max: 1 << 18,
             subscriptions: SubscriptionLimits::default(),
         }
     }
@@ -112,17 +119,22 @@ impl FeedThread {
     }
 }
 
-/// The journal's way to the market data: takes durable events and never waits.
+/// The journal's way to the market data: takes durable events, and never waits for a reader.
 #[derive(Clone, Debug)]
-pub struct FeedSink(Feed);
+pub struct FeedSink {
+    feed: Feed,
+    waiting_events_max: u64,
+}
 
 impl EventSink for FeedSink {
     fn publish(&mut self, events: &Events) {
+        let progress = self.feed.progress();
         if let Some(last) = events.last() {
-            self.0.progress().published.store(last.event_seq, Ordering::Relaxed);
+            progress.published.store(last.event_seq, Ordering::Relaxed);
         }
         // Nobody listens any more after the end of the thread, which the services tell as NOT_READY.
-        let _ = self.0.0.turns.send(Turn::Events(Arc::clone(events)));
+        let _ = self.feed.0.turns.send(Turn::Events(Arc::clone(events)));
+        progress.wait_for_room(self.waiting_events_max);
     }
 }
 
@@ -135,7 +147,10 @@ impl Feed {
         let thread = thread::Builder::new()
             .name("feed".to_owned())
             .spawn(move || run(hub, &turns))?;
-        let sink = FeedSink(feed.clone());
+        let sink = FeedSink {
+            feed: feed.clone(),
+            waiting_events_max: settings.waiting_events_max,
+        };
         let thread = FeedThread {
             feed: feed.clone(),
             thread,
@@ -274,7 +289,12 @@ fn run(mut hub: Hub, turns: &mpsc::Receiver<Turn>) {
         }
         match turns.recv_timeout(next_tick.saturating_duration_since(now)) {
             Ok(turn) => {
-                if !take_turn(&mut hub, turn) {
+                let waiting = turns.try_iter().take(TURNS_AT_A_TIME - 1);
+                let goes_on = std::iter::once(turn)
+                    .chain(waiting)
+                    .all(|turn| take_turn(&mut hub, turn));
+                hub.announce();
+                if !goes_on {
                     return;
                 }
             }

@@ -57,10 +57,11 @@ impl<T> Ring<T> {
         self.items.front().map(|(item, _)| item)
     }
 
-    /// All items with their positions.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = (u64, &T)> {
-        let items = self.items.iter().enumerate().rev();
-        items.map(|(index, (item, _))| (self.start + index as u64, item))
+    /// The first item that does not fit, and its position; those that fit come first.
+    pub(super) fn first_not(&self, fits: impl Fn(&T) -> bool) -> Option<(u64, &T)> {
+        let index = self.items.partition_point(|(item, _)| fits(item));
+        let (item, _) = self.items.get(index)?;
+        Some((self.start + index as u64, item))
     }
 
     /// Items from a position on; `None` if some of them are not kept any more.

@@ -523,3 +523,25 @@ fn who_resumes_gets_a_checksum_of_what_nobody_followed() {
     reader.check_newest(&venue);
     assert_eq!((reader.updates, reader.heartbeats), (3, 1));
 }
+
+#[test]
+fn who_is_welcomed_to_a_new_book_may_be_faster_than_the_writer() {
+    let mut venue = Venue::new(&FeedSettings::default());
+    let mut subscription = venue
+        .subscribe(&books(BookView::PriceDepth, 0, Delivery::Lossless))
+        .expect("a good request");
+    venue.list("NEW", TradingPhase::Continuous);
+    let created = venue.engine.event_seq();
+    venue.publish();
+    // As a reader sees it that the writer has woken in the middle of the event.
+    venue.feed.progress().applied.store(0, Ordering::Release);
+    let mut messages = std::iter::from_fn(|| match subscription.read() {
+        Next::Frame(frame) => Some(frame.decode()),
+        Next::Idle | Next::Ended(_) => None,
+    });
+    let snapshot = messages.find_map(|event| match event {
+        Event::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    assert_eq!(snapshot.expect("a snapshot").event_seq, created);
+}

@@ -2,16 +2,18 @@
 //! intervals exactly, whoever is faster.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 
 use optivex_engine::types::{InstrumentId, Level, Side, TradingPhase};
+use optivex_engine::{Engine, Limits};
+use optivex_journal::EventSink;
 use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, BookView, Delivery};
 
-use super::super::{FeedSettings, Next, Subscription, checksum};
+use super::super::{Feed, FeedSettings, Next, Subscription, Turn, checksum};
 use super::receiver::books;
 use super::venue::Venue;
 
@@ -160,4 +162,39 @@ fn readers_keep_up_with_a_writer_on_another_thread() {
             }
         }
     });
+}
+
+/// Who publishes more than may wait is held up until the writer has taken it, or is gone.
+#[test]
+fn the_events_that_wait_for_the_writer_are_bounded() {
+    let settings = FeedSettings {
+        waiting_events_max: 3,
+        ..FeedSettings::default()
+    };
+    let engine = Engine::new(Limits::default());
+    let (feed, mut sink, writer) = Feed::start(&settings, &engine).expect("a thread");
+    let event = move |event_seq| optivex_engine::Event {
+        event_seq,
+        ..optivex_engine::Event::default()
+    };
+    let published = move |events: std::ops::RangeInclusive<u64>| Arc::new(events.map(event).collect::<Vec<_>>());
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let block = move |_: &mut _| {
+        let _ = blocked.recv();
+    };
+    feed.0.turns.send(Turn::Run(Box::new(block))).expect("a writer");
+    sink.publish(&published(1..=3));
+    let publisher = thread::spawn(move || {
+        sink.publish(&published(4..=4));
+        sink
+    });
+    while feed.progress().published.load(Ordering::Relaxed) < 4 {
+        thread::yield_now();
+    }
+    assert_eq!(feed.event_seq(), 0, "the writer is blocked");
+    drop(unblock);
+    let mut sink = publisher.join().expect("no panic");
+    assert!(feed.event_seq() >= 1, "it waited for the writer");
+    writer.stop();
+    sink.publish(&published(5..=100));
 }

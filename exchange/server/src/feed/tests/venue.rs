@@ -170,6 +170,7 @@ impl Venue {
         }
         let events = std::mem::take(&mut self.unpublished);
         self.hub.apply(&events);
+        self.hub.announce();
     }
 
     /// As `publish`, and ends a heartbeat interval.
