@@ -11,8 +11,10 @@ use std::{fs, io, panic};
 use optivex_engine::{Engine, Event, Limits};
 
 use crate::history::{self, History, HistoryError, HistoryOptions, HistoryWriter};
+use crate::log::Proof;
 use crate::record::Genesis;
 use crate::replay::{self, Replay, ReplayError};
+use crate::storage::Disk;
 use crate::{Embedded, EventSink, JournalError, Opened, Options, Reader, SnapshotStore, Tail};
 
 /// Directory of history in a data directory.
@@ -119,7 +121,8 @@ pub enum RecoverError {
         /// The oldest event that is kept.
         first_event_seq: u64,
     },
-    /// History tells events that the journal does not have. It is written behind the journal, so they
+    /// History tells events that the journal does not have, which opening the journal did not find out, as
+    /// history could not be read then. It is written behind the journal, so they
     /// were durable, and perhaps acknowledged: going on without them would lose them.
     #[error(
         "the journal ends at event {journal}, but history in {} goes to event {history}: acknowledged events are \
@@ -158,9 +161,13 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovered, RecoverError> {
         snapshots,
         genesis,
         report: opened,
-    } = Embedded::open(&options.data_directory, &options.journal, || {
-        Genesis { limits: options.limits }.encode()
-    })?;
+    } = Embedded::open_proven(
+        Arc::new(Disk),
+        &options.data_directory,
+        &options.journal,
+        || Genesis { limits: options.limits }.encode(),
+        || history_proof(options),
+    )?;
     let genesis = Genesis::decode(&genesis).map_err(ReplayError::Genesis)?;
     if genesis.limits != options.limits {
         tracing::warn!(
@@ -226,6 +233,20 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovered, RecoverError> {
         history_writer: caught_up.history_writer,
         history: caught_up.history,
         report,
+    })
+}
+
+/// History is written behind the journal: what is in it was durable, perhaps acknowledged. A history that
+/// cannot be read shows nothing.
+fn history_proof(options: &RecoverOptions) -> Option<Proof> {
+    let directory = options.data_directory.join(HISTORY_DIRECTORY);
+    if !directory.is_dir() {
+        return None;
+    }
+    let watermark = panic::catch_unwind(|| history::watermark(&directory, &options.history));
+    Some(Proof {
+        through: watermark.ok()?.ok()?,
+        by: "history (to be removed if it is of another exchange, or to accept the loss)",
     })
 }
 

@@ -12,7 +12,7 @@ use optivex_engine::{Engine, Event, Limits};
 use optivex_journal::inspect::{VerifyOptions, verify};
 use optivex_journal::recover::{HISTORY_DIRECTORY, RecoverError, recover};
 use optivex_journal::replay::{Replay, ReplayError};
-use optivex_journal::{Batch, Journal, Reader, Retention, record};
+use optivex_journal::{Batch, Journal, JournalError, Reader, Retention, record};
 use tempfile::TempDir;
 
 fn replay_everything(directory: &Path) -> (Engine, Vec<Event>) {
@@ -179,21 +179,61 @@ fn a_journal_behind_its_history_stops_the_start() {
     let history = older.path().join(HISTORY_DIRECTORY);
     fs::remove_dir_all(&history).expect("removed");
     copy_directory(&whole.path().join(HISTORY_DIRECTORY), &history);
-    let refused = recover(&options(older.path())).map(|_| ());
-    assert!(
-        matches!(
-            refused,
-            Err(RecoverError::JournalBehindHistory {
-                journal: 300,
-                history: 500,
-                ..
-            })
-        ),
-        "{refused:?}"
-    );
+    let why = damage_of(older.path(), 301);
+    assert!(why.contains("history") && why.contains("event 500"), "{why}");
     // An operator may decide to go on without them.
     fs::remove_dir_all(&history).expect("removed");
     assert_eq!(Exchange::start(older.path()).recovered.report.last_event_seq, 300);
+}
+
+/// What stops the start, at this event.
+fn damage_of(directory: &Path, event: u64) -> String {
+    match recover(&options(directory)).map(|recovered| recovered.report) {
+        Err(RecoverError::Journal(JournalError::Damaged { event_seq, why, .. })) if event_seq == event => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Damage to the very last commit looks like a torn tail, but history shows that it was durable. Nothing
+/// is cut, so that a person can still mend it.
+#[test]
+fn a_damaged_last_commit_that_history_knows_is_not_cut() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    let events = exchange.run(&mut Commands::new(14), 60);
+    exchange.recovered.history.sync().expect("durable");
+    let digest = exchange.digest();
+    drop(exchange);
+    let mut records = Reader::open(directory.path())
+        .expect("opens")
+        .read_from(60)
+        .expect("kept");
+    let position = records.next().expect("sound").expect("there").position;
+    let before = fs::read(&position.segment).expect("readable");
+    let mut damaged = before.clone();
+    damaged[position.offset as usize + 25] ^= 1;
+    fs::write(&position.segment, &damaged).expect("written");
+
+    let why = damage_of(directory.path(), 60);
+    assert!(why.contains("history"), "{why}");
+    assert_eq!(
+        fs::read(&position.segment).expect("readable"),
+        damaged,
+        "nothing is cut"
+    );
+    fs::write(&position.segment, &before).expect("written");
+    let exchange = Exchange::start(directory.path());
+    assert_eq!(exchange.digest(), digest);
+    check_history(&exchange, &events);
+    drop(exchange);
+
+    // Without its history nothing shows that the event was acknowledged.
+    fs::write(&position.segment, &damaged).expect("written");
+    fs::remove_dir_all(directory.path().join(HISTORY_DIRECTORY)).expect("removed");
+    let exchange = Exchange::start(directory.path());
+    assert!(exchange.recovered.report.cut.is_some());
+    assert_eq!(exchange.recovered.report.last_event_seq, 59);
+    check_history(&exchange, &events[..59]);
 }
 
 #[test]
@@ -328,7 +368,7 @@ fn one_process_at_a_time() {
     let second = recover(&options(directory.path())).map(|recovered| recovered.report);
     assert!(matches!(
         second,
-        Err(RecoverError::Journal(optivex_journal::JournalError::Locked { .. }))
+        Err(RecoverError::Journal(JournalError::Locked { .. }))
     ));
 }
 

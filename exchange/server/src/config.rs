@@ -125,7 +125,7 @@ settings! {
     /// After how long a silent connection is asked whether it is alive, 100ms or more
     keepalive_interval: Span = "5s", "DURATION", "OPTIVEX_KEEPALIVE_INTERVAL";
     /// How long it may take to answer that, or to say its first word, 100ms or more
-    keepalive_timeout: Span = "4s", "DURATION", "OPTIVEX_KEEPALIVE_TIMEOUT";
+    keepalive_timeout: Span = "5s", "DURATION", "OPTIVEX_KEEPALIVE_TIMEOUT";
     /// How long clients may take to read the rest after SIGTERM, until they are cut off
     shutdown_grace: Span = "4s", "DURATION", "OPTIVEX_SHUTDOWN_GRACE";
 }

@@ -135,6 +135,11 @@ pub fn open(directory: &Path, options: &HistoryOptions) -> Result<(HistoryWriter
     Ok((writer, History { shared }))
 }
 
+/// The last event that the history of a directory holds.
+pub(crate) fn watermark(directory: &Path, options: &HistoryOptions) -> Result<u64, HistoryError> {
+    Ok(Store::open(directory, options)?.1.watermark)
+}
+
 /// Answers questions about the past. A handle, cheap to clone.
 #[derive(Clone)]
 pub struct History {

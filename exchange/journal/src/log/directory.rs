@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::JournalError;
+use crate::log::Proof;
 use crate::log::format::JournalId;
 use crate::storage::Storage;
 use crate::whole_file;
@@ -64,8 +65,8 @@ impl Directory {
     }
 
     /// The error that no segment is there although events were durable.
-    pub(crate) fn no_segments(&self, proven: u64) -> JournalError {
-        let why = format!("no segment is there, but a snapshot shows that event {proven} was durable");
+    pub(crate) fn no_segments(&self, Proof { through, by }: Proof) -> JournalError {
+        let why = format!("no segment is there, but {by} shows that event {through} was durable");
         JournalError::Damaged {
             segment: self.segment(1),
             offset: 0,

@@ -10,7 +10,7 @@ use crate::log::format::{FRAME_BYTES, HEADER_BYTES, SegmentHeader, append_record
 use crate::log::reader::Reader;
 use crate::log::segment::Walk;
 use crate::log::spare::{Readiness, Spare};
-use crate::log::{OpenReport, Opened, Options, Retention, Tail};
+use crate::log::{OpenReport, Opened, Options, Proof, Retention, Tail};
 use crate::storage::{Disk, Storage, StorageFile, StorageLock};
 use crate::{Batch, Journal, JournalError, SnapshotStore};
 
@@ -75,6 +75,18 @@ impl Embedded {
         options: &Options,
         genesis: impl FnOnce() -> Vec<u8>,
     ) -> Result<Opened, JournalError> {
+        Self::open_proven(storage, data_directory, options, genesis, || None)
+    }
+
+    /// As [`Embedded::open_on`]; `proof`, asked once the lock is held and before anything is cut, tells
+    /// what shows beside the snapshots which events were durable.
+    pub(crate) fn open_proven(
+        storage: Arc<dyn Storage>,
+        data_directory: &Path,
+        options: &Options,
+        genesis: impl FnOnce() -> Vec<u8>,
+        proof: impl FnOnce() -> Option<Proof>,
+    ) -> Result<Opened, JournalError> {
         let directory = Directory::new(data_directory);
         for path in [&directory.data, &directory.journal, &directory.snapshots] {
             storage
@@ -109,7 +121,7 @@ impl Embedded {
             ..options.clone()
         };
         let segments = directory.segments(&*storage)?;
-        let (mut report, active) = check_all(storage.clone(), &directory, &segments)?;
+        let (mut report, active) = check_all(storage.clone(), &directory, &segments, proof())?;
         report.created = created;
         durable.store(report.last_event_seq, Ordering::Release);
         if report.first_event_seq > 1 {
@@ -407,9 +419,10 @@ fn check_all(
     storage: Arc<dyn Storage>,
     directory: &Directory,
     segments: &[u64],
+    proof: Option<Proof>,
 ) -> Result<(OpenReport, Option<Active>), JournalError> {
     let first_event_seq = segments.first().copied().unwrap_or(1);
-    let mut records = Reader::open_on(storage.clone(), &directory.data)?.read_from(first_event_seq)?;
+    let mut records = Reader::open_on(storage.clone(), &directory.data)?.read_proven(first_event_seq, proof)?;
     while records.next()?.is_some() {}
     let cut = records.tail().cloned();
     let mut report = OpenReport {

@@ -37,7 +37,8 @@
 //!   no client knows; a client cannot send bytes that pass for a record.
 //!
 //! What this cannot tell: damage to the very last commit before a crash, as nothing was written after it.
-//! It is cut as a torn tail would be, and told, unless a snapshot was taken of it, as at every orderly end.
+//! It is cut as a torn tail would be, and told, unless a snapshot or history has it, as after every orderly
+//! end.
 //! Sectors are taken to be written whole or not at all, as disks promise and other databases rely on.
 //!
 //! # After a failed write or sync
@@ -132,6 +133,15 @@ pub struct Tail {
     pub missing_bytes: u64,
     /// The last event before them; 0 if there is none.
     pub last_event_seq: u64,
+}
+
+/// Something that lies elsewhere and shows which events were durable: it is kept of durable events only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// All events up to this one.
+    pub(crate) through: u64,
+    /// What shows it.
+    pub(crate) by: &'static str,
 }
 
 /// What opening a journal found.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::log::directory::{Directory, Genesis};
 use crate::log::format::HEADER_BYTES;
 use crate::log::segment::{Rest, Step, Walk};
-use crate::log::{Position, Tail};
+use crate::log::{Position, Proof, Tail};
 use crate::storage::{Disk, Storage};
 use crate::{JournalError, SnapshotStore};
 
@@ -62,22 +62,31 @@ impl Reader {
     /// Records from an event on; [`JournalError::NotKept`] if it is older than what is kept. An event
     /// that is not written yet is not an error: the records are then none.
     pub fn read_from(&self, event_seq: u64) -> Result<Records, JournalError> {
+        self.read_proven(event_seq, None)
+    }
+
+    /// The same, with what shows beside the snapshots which events were durable.
+    pub(crate) fn read_proven(&self, event_seq: u64, proof: Option<Proof>) -> Result<Records, JournalError> {
         let snapshots = SnapshotStore::new(self.storage.clone(), &self.directory, self.genesis.journal, None);
-        let proven = snapshots.list_sound()?.first().copied().unwrap_or(0);
+        let newest = snapshots.list_sound()?.first().map(|&through| Proof {
+            through,
+            by: "a snapshot",
+        });
+        let proof = [newest, proof].into_iter().flatten().max_by_key(|proof| proof.through);
         let segments = self.directory.segments(&*self.storage)?;
         let mut records = Records {
             reader: self.clone(),
             from: event_seq.max(1),
-            proven,
+            proof,
             walk: None,
             next: None,
             tail: None,
         };
         let Some(&first) = segments.first() else {
-            if proven > 0 {
-                return Err(self.directory.no_segments(proven));
-            }
-            return Ok(records);
+            return match proof {
+                Some(proof) if proof.through > 0 => Err(self.directory.no_segments(proof)),
+                _ => Ok(records),
+            };
         };
         if records.from < first {
             return Err(JournalError::NotKept {
@@ -96,8 +105,8 @@ impl Reader {
 pub struct Records {
     reader: Reader,
     from: u64,
-    /// All events up to this one were durable when the records were asked for.
-    proven: u64,
+    /// What was durable when the records were asked for.
+    proof: Option<Proof>,
     walk: Option<Walk>,
     /// First event of the segment after the walk's, where it is known.
     next: Option<u64>,
@@ -195,7 +204,7 @@ impl Records {
             walk.check_end(next)?;
             return Ok(None);
         }
-        match walk.judge_rest(self.proven) {
+        match walk.judge_rest(self.proof) {
             Ok(Rest::Clean) => {}
             Ok(Rest::Torn { bytes, missing }) => {
                 self.tail = Some(Tail {

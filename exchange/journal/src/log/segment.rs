@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::log::Proof;
 use crate::log::format::{FRAME_BYTES, Frame, HEADER_BYTES, JournalId, SegmentHeader, u64_at};
 use crate::storage::{Storage, StorageFile};
 use crate::{JournalError, MAX_RECORD_BYTES};
@@ -156,20 +157,22 @@ impl Walk {
         // The next segment shows that everything before it was durable, and it holds what follows. Here
         // can only be what a failed commit left, if the disk forgot that it was cut off; a record that
         // proves more than that is a contradiction.
-        if let Rest::Torn { bytes, .. } = self.judge_rest(self.next_event_seq - 1)? {
+        if let Rest::Torn { bytes, .. } = self.judge_rest(None)? {
             tracing::warn!(path = %self.path.display(), offset = self.offset, bytes, "bytes behind the end of a segment: passed over");
         }
         Ok(())
     }
 
     /// Judges what lies behind the last record of the last segment; the module's documentation has the
-    /// argument. All events up to `proven` are known to have been durable.
-    pub(crate) fn judge_rest(&mut self, proven: u64) -> Result<Rest, JournalError> {
+    /// argument. `proof` shows what was durable beside.
+    pub(crate) fn judge_rest(&mut self, proof: Option<Proof>) -> Result<Rest, JournalError> {
         let length = self.file_length()?;
         let expected = self.next_event_seq;
-        if expected <= proven {
+        if let Some(Proof { through, by }) = proof
+            && expected <= through
+        {
             let why = self.why_no_record()?;
-            return Err(self.damaged(format!("{why}, but a snapshot shows that event {proven} was durable")));
+            return Err(self.damaged(format!("{why}, but {by} shows that event {through} was durable")));
         }
         let most = expected.saturating_add((length - self.offset.min(length)) / FRAME_BYTES as u64);
         let zeros = vec![0; READ_BYTES];

@@ -85,8 +85,12 @@ async fn list_an_instrument(admin: &mut Client) -> u64 {
     let complete = InstrumentEvent::SnapshotCompleteEventSeq(first.event_seq);
     assert_eq!(next(stream).await.event, Some(complete));
     admin.create("DEF").await;
-    let Some(InstrumentEvent::Instrument(news)) = next(stream).await.event else {
-        panic!("no news");
+    let news = loop {
+        match next(stream).await.event {
+            Some(InstrumentEvent::Instrument(news)) => break news,
+            Some(InstrumentEvent::HeartbeatEventSeq(_)) => {}
+            other => panic!("no news: {other:?}"),
+        }
     };
     assert_eq!(news.symbol, "DEF");
 
