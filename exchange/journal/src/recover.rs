@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fs, io, panic};
+use std::{fs, io};
 
 use optivex_engine::{Engine, Event, Limits};
 
@@ -243,9 +243,8 @@ fn history_proof(options: &RecoverOptions) -> Option<Proof> {
     if !directory.is_dir() {
         return None;
     }
-    let watermark = panic::catch_unwind(|| history::watermark(&directory, &options.history));
     Some(Proof {
-        through: watermark.ok()?.ok()?,
+        through: history::watermark(&directory, &options.history).ok()?,
         by: "history (to be removed if it is of another exchange, or to accept the loss)",
     })
 }
@@ -276,14 +275,10 @@ struct CaughtUp {
 
 impl Attempt<'_> {
     fn run(&self) -> Result<Outcome, RecoverError> {
-        // The store panics on some kinds of damage; what it has in memory is dropped with it.
-        let (directory, options) = (&self.history_directory, self.options);
-        let opened = panic::catch_unwind(|| history::open(directory, options));
-        let (mut history_writer, history) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) if error.is_damage() => return Ok(Outcome::HistoryUnfit(error.to_string())),
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Ok(Outcome::HistoryUnfit("opening it panicked".to_owned())),
+        let (mut history_writer, history) = match history::open(&self.history_directory, self.options) {
+            Ok(opened) => opened,
+            Err(error) if error.is_damage() => return Ok(Outcome::HistoryUnfit(error.to_string())),
+            Err(error) => return Err(error.into()),
         };
         let watermark = *history.watermark().borrow();
         if watermark > self.last_event_seq {

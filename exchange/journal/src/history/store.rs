@@ -16,6 +16,7 @@
 //! protobuf messages; one write makes a chunk of all that it has for one user or instrument, so that the
 //! price of a row is shared.
 
+use std::panic;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
@@ -69,7 +70,14 @@ pub(super) struct Store {
 }
 
 impl Store {
+    /// The database panics on some kinds of damage instead of telling them, among them a write that a
+    /// crash broke off; what it has in memory is dropped with it.
     pub(super) fn open(path: &Path, options: &HistoryOptions) -> Result<(Self, Known), HistoryError> {
+        panic::catch_unwind(|| Self::try_open(path, options))
+            .unwrap_or_else(|_| Err(HistoryError::damaged("the database's own")))
+    }
+
+    fn try_open(path: &Path, options: &HistoryOptions) -> Result<(Self, Known), HistoryError> {
         let database = Database::builder(path)
             .cache_size(options.cache_bytes)
             .worker_threads(2)

@@ -31,7 +31,11 @@ fn defaults() {
     assert_eq!(settings.token_idle_timeout, Duration::from_secs(12 * 3600));
     assert_eq!(settings.max_message_size, 1 << 20);
     assert_eq!(settings.tls, None);
-    assert!(settings.keepalive_interval + settings.keepalive_timeout < Duration::from_secs(10));
+    // Contract: "silent to keepalive for 10 s".
+    assert_eq!(
+        settings.keepalive_interval + settings.keepalive_timeout,
+        Duration::from_secs(10)
+    );
     assert!(settings.shutdown_grace < Duration::from_secs(5));
 }
 
