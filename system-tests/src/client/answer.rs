@@ -44,6 +44,11 @@ impl At {
         refusal
     }
 
+    /// Something came that is no message of the contract.
+    pub fn came_other(&self, what: impl Into<serde_json::Value>) {
+        self.log.came_other(self.step, what);
+    }
+
     pub(crate) fn ended(&self) {
         self.log.came_other(self.step, "(the stream ended with OK)");
     }

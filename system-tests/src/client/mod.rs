@@ -129,6 +129,11 @@ impl Session {
         At::new(self.log.clone(), self.log.begin(&self.label, path))
     }
 
+    /// Begins a step that is no rpc of the contract.
+    pub fn note(&self, what: &str) -> At {
+        self.begin(what)
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {

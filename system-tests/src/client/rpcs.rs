@@ -140,6 +140,29 @@ impl Session {
         }
     }
 
+    /// All instruments, page by page; `page_size` 0 for the exchange's own.
+    pub async fn all_instruments(&self, page_size: i32) -> Verdict<Vec<v1::Instrument>> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let page = self
+                .instruments(v1::ListInstrumentsRequest { page_size, page_token })
+                .await?;
+            let most = if page_size == 0 { 1_000 } else { page_size as usize };
+            page.shows("at most page_size instruments, and at most 1,000", |page| {
+                page.instruments.len() <= most.min(1_000)
+            })?;
+            page.shows("a page that is not empty, if it is not the last", |page| {
+                page.next_page_token.is_empty() || !page.instruments.is_empty()
+            })?;
+            all.extend(page.instruments.iter().cloned());
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            page_token = page.next_page_token.clone();
+        }
+    }
+
     /// All open orders of the user in an instrument.
     pub async fn open_orders(&self, symbol: &str) -> Verdict<Vec<v1::Order>> {
         let mut all = Vec::new();
