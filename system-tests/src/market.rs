@@ -244,3 +244,171 @@ fn change(at: &At, side: &str, held: &mut Levels, levels: &[PriceLevel]) -> Verd
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use optivex_proto::v1::{BookState, Gap, Heartbeat};
+
+    use super::*;
+    use crate::record::Log;
+
+    fn reply<T>(message: T) -> Reply<T> {
+        let log = Log::default();
+        let step = log.begin("test", "test");
+        Reply::new(message, At::new(log, step))
+    }
+
+    fn one(price_e4: i64, quantity: i64, order_count: i32) -> PriceLevel {
+        PriceLevel {
+            price_e4,
+            quantity,
+            order_count,
+        }
+    }
+
+    fn snapshot(book_seq: u64, bids: Vec<PriceLevel>, asks: Vec<PriceLevel>) -> Event {
+        Event::Snapshot(BookSnapshot {
+            symbol: "A".to_owned(),
+            book_seq,
+            event_seq: 5,
+            phase: TradingPhase::Continuous.into(),
+            checksum: checksum(&bids, &asks),
+            bids,
+            asks,
+        })
+    }
+
+    fn update(prev_book_seq: u64, book_seq: u64, bids: Vec<PriceLevel>) -> Event {
+        Event::Update(BookUpdate {
+            symbol: "A".to_owned(),
+            prev_book_seq,
+            book_seq,
+            event_seq: 6,
+            bids,
+            ..BookUpdate::default()
+        })
+    }
+
+    fn heartbeat(book_seq: u64, checksum: u32) -> Event {
+        Event::Heartbeat(Heartbeat {
+            event_seq: 9,
+            books: vec![BookState {
+                symbol: "A".to_owned(),
+                book_seq,
+                checksum,
+            }],
+        })
+    }
+
+    /// What the mirror says to the last of these.
+    fn last(events: Vec<Event>) -> Result<Applied, String> {
+        let mut mirror = Mirror::new("A");
+        let mut result = Ok(Applied::Nothing);
+        for event in events {
+            result = mirror.apply(&reply(SubscribeOrderBooksResponse { event: Some(event) }));
+        }
+        result.map_err(|stop| stop.to_string())
+    }
+
+    #[test]
+    fn the_checksum_is_zlibs() {
+        // zlib.crc32(b"100:5:1;99:2:1;101:7:2;")
+        assert_eq!(
+            checksum(&[one(100, 5, 1), one(99, 2, 1)], &[one(101, 7, 2)]),
+            0x83ad_0aa7
+        );
+        assert_eq!(checksum(&[], &[]), 0);
+    }
+
+    #[test]
+    fn the_rule() {
+        let start = || snapshot(3, vec![one(100, 5, 1), one(99, 2, 1)], vec![one(101, 7, 2)]);
+        let gap = || {
+            Event::Gap(Gap {
+                symbol: "A".to_owned(),
+                after_book_seq: 3,
+                through_book_seq: 8,
+            })
+        };
+        let after = checksum(&[one(99, 2, 1)], &[one(101, 7, 2)]);
+        let right = [
+            (vec![start()], Applied::Snapshot),
+            (
+                vec![start(), update(3, 4, vec![one(100, 0, 0)])],
+                Applied::Update(Vec::new()),
+            ),
+            (
+                vec![start(), update(3, 7, vec![one(100, 0, 0)]), heartbeat(7, after)],
+                Applied::Heartbeat(9),
+            ),
+            (vec![start(), gap()], Applied::Gap),
+            (
+                vec![start(), gap(), snapshot(8, Vec::new(), Vec::new())],
+                Applied::Snapshot,
+            ),
+        ];
+        for (events, applied) in right {
+            assert_eq!(last(events.clone()), Ok(applied), "{events:?}");
+        }
+        let wrong = [
+            (
+                vec![update(0, 1, Vec::new())],
+                "a snapshot of the book before its first update",
+            ),
+            (vec![start(), update(2, 4, Vec::new())], "prev_book_seq 3"),
+            (vec![start(), update(4, 5, Vec::new())], "prev_book_seq 3"),
+            (vec![start(), update(3, 3, Vec::new())], "book_seq after prev_book_seq"),
+            (
+                vec![start(), update(3, 4, vec![one(100, -1, 1)])],
+                "a quantity and orders",
+            ),
+            (
+                vec![start(), update(3, 4, vec![one(100, 0, 1)])],
+                "a quantity and orders",
+            ),
+            (
+                vec![start(), update(3, 4, vec![one(100, 4, 0)])],
+                "a quantity and orders",
+            ),
+            (vec![start(), heartbeat(4, after)], "book_seq of the heartbeat 3"),
+            (vec![start(), heartbeat(3, after)], "checksum of the heartbeat"),
+            (
+                vec![start(), gap(), update(3, 4, Vec::new())],
+                "a snapshot of the book to follow a gap",
+            ),
+            (
+                vec![start(), gap(), snapshot(7, Vec::new(), Vec::new())],
+                "through_book_seq 8",
+            ),
+            (
+                vec![snapshot(3, vec![one(99, 2, 1), one(100, 5, 1)], Vec::new())],
+                "bids best first",
+            ),
+            (
+                vec![snapshot(3, Vec::new(), vec![one(100, 2, 1), one(100, 5, 1)])],
+                "asks best first",
+            ),
+            (vec![snapshot(3, vec![one(99, 0, 0)], Vec::new())], "no empty levels"),
+        ];
+        for (events, expected) in wrong {
+            match last(events.clone()) {
+                Err(told) if told.contains(expected) => {}
+                other => panic!("{events:?}: {other:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_mirror_equals_a_snapshot_or_says_what_differs() {
+        let book = |quantity: i64| {
+            let Event::Snapshot(snapshot) = snapshot(3, vec![one(100, quantity, 1)], Vec::new()) else {
+                unreachable!("made above")
+            };
+            reply(snapshot)
+        };
+        let mirror = Mirror::of(&book(5)).expect("well-formed");
+        assert_eq!(mirror.equals(&book(5)), Ok(()));
+        let told = mirror.equals(&book(6)).expect_err("differs").to_string();
+        assert!(told.starts_with("bids is"), "{told}");
+    }
+}

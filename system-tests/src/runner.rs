@@ -83,7 +83,7 @@ pub struct CaseResult {
     pub hidden: bool,
     /// Whether later stages build on it.
     pub base: bool,
-    /// Its seed.
+    /// Seed of the run: with it and its name, the case does the same again.
     pub seed: u64,
     /// How long it took.
     pub seconds: f64,
@@ -355,7 +355,7 @@ fn result(stage: &Stage, case: &Case, options: &Options, seconds: f64, outcome: 
         clause: case.clause,
         hidden: case.hidden,
         base: case.base,
-        seed: seed_of(options.seed, stage.slug, case.slug),
+        seed: options.seed,
         seconds,
         outcome,
     }

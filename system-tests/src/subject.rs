@@ -60,12 +60,17 @@ impl Subject {
         {
             anyhow::bail!("{url}: {error}");
         }
-        Ok(Self {
+        Ok(Self::at(Venue { url, pool }))
+    }
+
+    /// One that is known to run there.
+    pub fn at(venue: Venue) -> Self {
+        Self {
             launcher: None,
-            name: url.clone(),
-            cases_at_a_time: pool.cases_at_a_time(),
-            state: Mutex::new(State::Target(Venue { url, pool })),
-        })
+            name: venue.url.clone(),
+            cases_at_a_time: venue.pool.cases_at_a_time(),
+            state: Mutex::new(State::Target(venue)),
+        }
     }
 
     /// One that the tests start.

@@ -235,3 +235,61 @@ impl Drop for Lease {
         self.pool.returned.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(traders: usize, fresh: bool) -> Arc<Pool> {
+        let mut file = UsersFile::generated();
+        let mut left = traders;
+        file.users.retain(|user| {
+            let kept = !user.has("trader") || left > 0;
+            left -= usize::from(kept && user.has("trader"));
+            kept
+        });
+        Pool::new(file, fresh).expect("enough")
+    }
+
+    #[tokio::test]
+    async fn nobody_shares_a_trader() {
+        let pool = pool(8, true);
+        let mut leases = Vec::new();
+        for _ in 0..8 {
+            leases.push(pool.trader(false).await.expect("one is free"));
+        }
+        let names: std::collections::HashSet<&str> = leases.iter().map(|lease| lease.user.username.as_str()).collect();
+        assert_eq!(names.len(), 8);
+        assert!(pool.take(false).is_none());
+        let returned = leases.swap_remove(3).user.username.clone();
+        let again = pool.trader(false).await.expect("it came back");
+        assert_eq!((again.user.username.as_str(), again.dirty), (returned.as_str(), true));
+    }
+
+    #[tokio::test]
+    async fn half_of_the_unused_traders_are_kept_for_those_who_need_one() {
+        let pool = pool(8, true);
+        for turn in 0..20 {
+            let lease = pool.trader(false).await.expect("one is free");
+            assert_eq!(lease.dirty, turn >= 4, "turn {turn}");
+        }
+        let fresh: Vec<Lease> = [(); 4].iter().filter_map(|()| pool.take(true)).collect();
+        assert_eq!(fresh.len(), 4);
+        assert!(fresh.iter().all(|lease| !lease.dirty));
+        assert!(matches!(pool.trader(true).await, Err(Stop::Skipped(_))));
+    }
+
+    #[test]
+    fn files_that_cannot_do() {
+        let wrong = [
+            "users: [{username: a, roles: [trader]}]",
+            "users: [{username: a, password: b, roles: [trader, admin]}]",
+            "users: []",
+        ];
+        for text in wrong {
+            let file: UsersFile = serde_yaml::from_str(text).expect("YAML");
+            let error = Pool::new(file, false).expect_err(text).to_string();
+            assert!(error.contains("at least 8"), "{error}");
+        }
+    }
+}

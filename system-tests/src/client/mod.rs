@@ -41,17 +41,23 @@ pub struct Session {
 impl Session {
     /// Connects without logging in.
     pub async fn connect(url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Stop::trouble(format!("{url}: {error}")))?
-            .connect_timeout(patience)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| {
+        let channel = endpoint(url, patience)?.connect().await.map_err(|error| {
             Stop::failed(
                 format!("no connection to {url}: {}", chain(&error)),
                 "an exchange that takes connections",
             )
         })?;
-        Ok(Self {
+        Ok(Self::over(channel, label, log, patience))
+    }
+
+    /// Connects at its first call.
+    pub fn lazy(url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
+        let channel = endpoint(url, patience)?.connect_lazy();
+        Ok(Self::over(channel, label, log, patience))
+    }
+
+    fn over(channel: Channel, label: &str, log: &Log, patience: Duration) -> Self {
+        Self {
             channel,
             token: None,
             user: None,
@@ -59,7 +65,7 @@ impl Session {
             label: label.to_owned(),
             log: log.clone(),
             patience,
-        })
+        }
     }
 
     /// The same connection with a token in its calls; `None` for none.
@@ -218,6 +224,11 @@ impl Session {
         });
         Duplex::new(at, sender, stream)
     }
+}
+
+fn endpoint(url: &str, patience: Duration) -> Verdict<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Stop::trouble(format!("{url}: {error}")))?;
+    Ok(endpoint.connect_timeout(patience).tcp_nodelay(true))
 }
 
 /// An error with its causes, on one line.

@@ -177,3 +177,102 @@ pub(crate) fn code_of(reason: ErrorReason) -> Code {
         Reason::NotReady => Code::Unavailable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataMap;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn status(code: Code, reason: &str, domain: &str, trailer: Option<&str>, metadata: &[(&str, &str)]) -> Status {
+        let metadata: Vec<(String, String)> = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut details = ErrorDetails::new();
+        details.set_error_info(
+            reason,
+            domain,
+            metadata.into_iter().collect::<std::collections::HashMap<_, _>>(),
+        );
+        let mut trailers = MetadataMap::new();
+        if let Some(trailer) = trailer {
+            trailers.insert("optivex-reason", trailer.parse().expect("ASCII"));
+        }
+        Status::with_error_details_and_metadata(code, "told", details, trailers)
+    }
+
+    #[test]
+    fn every_way_to_tell_a_reason_wrongly() {
+        let right = [("role", "ROLE_ADMIN")];
+        let name = "MISSING_ROLE";
+        let cases = [
+            (status(Code::PermissionDenied, name, "optivex", Some(name), &right), ""),
+            (
+                status(
+                    Code::PermissionDenied,
+                    name,
+                    "optivex",
+                    Some(name),
+                    &[("role", "ROLE_ADMIN"), ("more", "x")],
+                ),
+                "",
+            ),
+            (
+                status(Code::Unauthenticated, name, "optivex", Some(name), &right),
+                "the status is Unauthenticated",
+            ),
+            (
+                status(Code::PermissionDenied, "NO_ROLE", "optivex", Some(name), &right),
+                "\"NO_ROLE\"",
+            ),
+            (
+                status(Code::PermissionDenied, name, "ours", Some(name), &right),
+                "the domain",
+            ),
+            (
+                status(Code::PermissionDenied, name, "optivex", None, &right),
+                "no trailer",
+            ),
+            (
+                status(Code::PermissionDenied, name, "optivex", Some("OTHER"), &right),
+                "the trailer optivex-reason is",
+            ),
+            (
+                status(Code::PermissionDenied, name, "optivex", Some(name), &[]),
+                "has no \"role\"",
+            ),
+            (
+                status(
+                    Code::PermissionDenied,
+                    name,
+                    "optivex",
+                    Some(name),
+                    &[("role", "ADMIN")],
+                ),
+                "\"role\" is \"ADMIN\"",
+            ),
+            (Status::new(Code::PermissionDenied, "told"), "no google.rpc.ErrorInfo"),
+        ];
+        for (status, wanted) in cases {
+            let told = Refusal::of(&status).is(ErrorReason::MissingRole, &right);
+            match told {
+                Ok(()) => assert!(wanted.is_empty(), "{status:?} is not {wanted:?}"),
+                Err(told) => assert!(
+                    !wanted.is_empty() && told.contains(wanted),
+                    "{told:?} is not {wanted:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_came_is_no_refusal() {
+        let refusal = Refusal::silent(Duration::from_secs(3));
+        assert_eq!(
+            refusal.is(ErrorReason::NotReady, &[]),
+            Err("nothing came within 3 s".to_owned())
+        );
+    }
+}

@@ -6,7 +6,7 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
-use super::story;
+use super::{printable, story};
 use crate::runner::{CaseResult, Outcome, StageResult, Summary};
 
 /// The run as JUnit XML.
@@ -85,7 +85,7 @@ fn case(writer: &mut Writer<Vec<u8>>, case: &CaseResult) -> io::Result<()> {
         Outcome::Error { .. } => "error",
         Outcome::Blocked { .. } | Outcome::Skipped { .. } => "skipped",
     };
-    let story = printable(&story(case).unwrap_or_default());
+    let story = story(case).unwrap_or_default();
     element
         .write_inner_content(|writer| {
             let inner = writer.create_element(tag);
@@ -100,7 +100,7 @@ fn case(writer: &mut Writer<Vec<u8>>, case: &CaseResult) -> io::Result<()> {
                 _ => inner,
             };
             let text = match &case.outcome {
-                Outcome::Failed { .. } => format!("{}\n{story}\nSeed: {}", case.title, case.seed),
+                Outcome::Failed { .. } => format!("{}\n{story}", case.title),
                 _ => story.clone(),
             };
             inner.write_text_content(BytesText::new(&text)).map(drop)
@@ -110,14 +110,4 @@ fn case(writer: &mut Writer<Vec<u8>>, case: &CaseResult) -> io::Result<()> {
 
 fn seconds(seconds: f64) -> String {
     format!("{seconds:.3}")
-}
-
-/// Without the characters that XML 1.0 cannot carry: an exchange may print anything.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|character| match character {
-            '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => character,
-            _ => '\u{fffd}',
-        })
-        .collect()
 }

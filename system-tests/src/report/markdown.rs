@@ -59,7 +59,7 @@ fn write(text: &mut String, summary: &Summary) -> std::fmt::Result {
         );
         if let (true, Some(story)) = (told, story(case)) {
             writeln!(text, "\n## {}: `{}/{}`\n", case.outcome.word(), case.stage, case.case)?;
-            writeln!(text, "{}. Seed {}.\n", case.title, case.seed)?;
+            writeln!(text, "{}\n", case.title)?;
             // A fence longer than any in the text: an exchange's words cannot end it.
             let fence = "`".repeat(longest_run(&story).max(2) + 1);
             writeln!(text, "{fence}text\n{story}\n{fence}")?;
