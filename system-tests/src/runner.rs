@@ -373,11 +373,13 @@ async fn run_case(stage: &Stage, case: &Case, subject: &Subject, options: &Optio
         },
         Err(Stop::Failed(failure)) => {
             let mut failure: Failure = *failure;
+            let first_line = failure.came.lines().next().unwrap_or_default().to_owned();
+            let message = format!("{first_line}; expected: {}", failure.expected);
             if let Some(obituary) = subject.obituary().await {
                 failure.came = format!("{}\n{obituary}", failure.came);
             }
             Outcome::Failed {
-                message: Some(failure.to_string()),
+                message: Some(message),
                 hint: Some(Box::new(log.hint(&failure, case.clause))),
             }
         }

@@ -5,6 +5,7 @@ use crate::case::Stage;
 pub mod boot;
 pub mod instruments;
 pub mod login;
+pub mod recovery;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -12,6 +13,7 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    recovery::STAGE,    // 15
 ];
 
 #[cfg(test)]
