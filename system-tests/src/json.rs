@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use serde_json::Value;
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -38,6 +38,18 @@ pub fn of(path: &str, half: Half, bytes: &[u8]) -> Value {
         Half::Request => method.input(),
         Half::Answer => method.output(),
     };
+    shown(descriptor, bytes)
+}
+
+/// An encoded message of the contract by its full name, as JSON.
+pub fn message(name: &str, bytes: &[u8]) -> Value {
+    match POOL.get_message_by_name(name) {
+        Some(descriptor) => shown(descriptor, bytes),
+        None => format!("{} bytes", bytes.len()).into(),
+    }
+}
+
+fn shown(descriptor: MessageDescriptor, bytes: &[u8]) -> Value {
     let decoded = DynamicMessage::decode(descriptor, bytes)
         .map_err(|error| error.to_string())
         .and_then(|message| {

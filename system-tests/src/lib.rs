@@ -11,6 +11,7 @@ pub mod json;
 pub mod launch;
 pub mod market;
 pub mod order;
+pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod runner;

@@ -17,7 +17,7 @@ use tonic_prost::ProstCodec;
 
 pub use answer::{Answer, At, Reply};
 pub use refusal::Refusal;
-pub use stream::{Duplex, Stream};
+pub use stream::{Duplex, Next, Stream};
 
 use crate::record::Log;
 use crate::users::User;
@@ -104,6 +104,13 @@ impl Session {
     /// Who is logged in here, with the password.
     pub fn user(&self) -> Option<&User> {
         self.user.as_ref()
+    }
+
+    /// Who is logged in here, to log in again elsewhere; trouble if nobody is.
+    pub fn known_user(&self) -> Verdict<User> {
+        self.user
+            .clone()
+            .ok_or_else(|| Stop::trouble("a session without a user"))
     }
 
     /// Roles that the login told.

@@ -359,10 +359,7 @@ async fn retry(context: Context) -> Verdict {
     };
     let admin = context.admin().await?;
     let first = admin.create_instrument(request.clone()).await?.into_inner();
-    let user = admin
-        .user()
-        .cloned()
-        .ok_or_else(|| Stop::trouble("a session without a user"))?;
+    let user = admin.known_user()?;
     let defaults = CreateInstrumentRequest {
         initial_phase: TradingPhase::Continuous.into(),
         ..request.clone()

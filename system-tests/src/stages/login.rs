@@ -109,10 +109,7 @@ const THROTTLED_MAX: usize = 5;
 
 async fn token(context: Context) -> Verdict {
     for session in [context.admin().await?, context.viewer().await?, context.trader().await?] {
-        let user = session
-            .user()
-            .cloned()
-            .ok_or_else(|| Stop::trouble("a session without a user"))?;
+        let user = session.known_user()?;
         let again = context.stranger().await?.login(credentials(&user)).await?;
         again
             .shows("token not empty", |reply| !reply.token.is_empty())?
@@ -171,12 +168,7 @@ async fn refused_login(session: &Session, request: &LoginRequest) -> Verdict<Rep
 }
 
 async fn wrong_credentials(context: Context) -> Verdict {
-    let user = context
-        .trader()
-        .await?
-        .user()
-        .cloned()
-        .ok_or_else(|| Stop::trouble("a session without a user"))?;
+    let user = context.trader().await?.known_user()?;
     let session = context.stranger().await?;
     let right = credentials(&user);
     let other = context.viewer().await?.user().map(credentials).unwrap_or_default();
@@ -393,10 +385,7 @@ async fn any_role_reads(context: Context) -> Verdict {
 
 async fn logout(context: Context) -> Verdict {
     let one = context.viewer().await?;
-    let user = one
-        .user()
-        .cloned()
-        .ok_or_else(|| Stop::trouble("a session without a user"))?;
+    let user = one.known_user()?;
     let two = context.login(&user).await?;
     one.logout(LogoutRequest {}).await?;
     one.try_instruments(ListInstrumentsRequest::default())
@@ -426,10 +415,7 @@ async fn logout(context: Context) -> Verdict {
 async fn logout_ends_streams(context: Context) -> Verdict {
     use subscribe_instruments_response::Event;
     let one = context.viewer().await?;
-    let user = one
-        .user()
-        .cloned()
-        .ok_or_else(|| Stop::trouble("a session without a user"))?;
+    let user = one.known_user()?;
     let two = context.login(&user).await?;
     let (mut ends, mut stays) = (one.follow_instruments(), two.follow_instruments());
     for stream in [&mut ends, &mut stays] {

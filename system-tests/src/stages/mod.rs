@@ -3,6 +3,7 @@
 use crate::case::Stage;
 
 pub mod boot;
+pub mod clients;
 pub mod instruments;
 pub mod login;
 pub mod recovery;
@@ -13,6 +14,7 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    clients::STAGE,     // 14
     recovery::STAGE,    // 15
 ];
 

@@ -7,13 +7,14 @@ use optivex_proto::v1::{
     SetUserRiskLimitsRequest, SubscribeExecutionReportsRequest, SuspendUserRequest, TradingPhase, UserRiskLimits,
     subscribe_execution_reports_response::Event,
 };
+use prost::Message;
 
 use crate::case::{Case, Stage};
 use crate::client::Session;
 use crate::context::{Context, Exchange};
+use crate::json;
 use crate::order::{buy, sell};
 use crate::run;
-use crate::users::User;
 use crate::verdict::{Stop, Verdict};
 use ledger::Ledger;
 
@@ -85,14 +86,6 @@ pub const STAGE: Stage = Stage {
         .within(300),
     ],
 };
-
-/// Who is logged in, to log in again after a restart.
-fn user_of(session: &Session) -> Verdict<User> {
-    session
-        .user()
-        .cloned()
-        .ok_or_else(|| Stop::trouble("a session without a user"))
-}
 
 /// All that one user can see of an instrument.
 #[derive(Debug, PartialEq)]
@@ -197,7 +190,7 @@ async fn survives(context: Context, end: impl AsyncFnOnce(&mut Exchange) -> Verd
     let mut exchange = context.launch().await?;
     let symbol = exchange.instrument().await?.symbol;
     let (alice, bob) = (exchange.trader().await?, exchange.trader().await?);
-    let (first, second) = (user_of(&alice)?, user_of(&bob)?);
+    let (first, second) = (alice.known_user()?, bob.known_user()?);
     trade_a_little(&alice, &bob, &symbol).await?;
     let before = (view(&alice, &symbol).await?, view(&bob, &symbol).await?);
     end(&mut exchange).await?;
@@ -205,11 +198,11 @@ async fn survives(context: Context, end: impl AsyncFnOnce(&mut Exchange) -> Verd
     let (alice, bob) = (exchange.login(&first).await?, exchange.login(&second).await?);
     for (session, before) in [(&alice, before.0), (&bob, before.1)] {
         let after = view(session, &symbol).await?;
-        same("the book", &after.book, &before.book)?;
-        same("the open orders", &after.open_orders, &before.open_orders)?;
-        same("the positions", &after.positions, &before.positions)?;
-        same("the trades", &after.trades, &before.trades)?;
-        same("the execution reports", &after.reports, &before.reports)?;
+        same("the book", "BookSnapshot", &[after.book], &[before.book])?;
+        same("open orders", "Order", &after.open_orders, &before.open_orders)?;
+        same("positions", "Position", &after.positions, &before.positions)?;
+        same("trades", "Trade", &after.trades, &before.trades)?;
+        same("execution reports", "ExecutionReport", &after.reports, &before.reports)?;
     }
     // The orders are not only shown: they trade.
     let again = bob.insert(buy(&symbol, 1_000, 5)).await?;
@@ -217,14 +210,18 @@ async fn survives(context: Context, end: impl AsyncFnOnce(&mut Exchange) -> Verd
     Ok(())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, after: &T, before: &T) -> Verdict {
-    match after == before {
-        true => Ok(()),
-        false => Err(Stop::failed(
-            format!("after the restart, {what}: {after:?}"),
-            format!("as before: {before:?}"),
-        )),
-    }
+/// Compares lists of the contract's messages, and tells the first that differs, as JSON.
+fn same<T: Message + PartialEq>(what: &str, name: &str, after: &[T], before: &[T]) -> Verdict {
+    let differs = (0..after.len().max(before.len())).find(|place| after.get(*place) != before.get(*place));
+    let Some(place) = differs else { return Ok(()) };
+    let shown = |list: &[T]| match list.get(place) {
+        Some(message) => json::message(&format!("optivex.v1.{name}"), &message.encode_to_vec()).to_string(),
+        None => "nothing".to_owned(),
+    };
+    Err(Stop::failed(
+        format!("{what} after the restart: number {} is {}", place + 1, shown(after)),
+        format!("as before, {}", shown(before)),
+    ))
 }
 
 async fn state(context: Context) -> Verdict {
@@ -252,7 +249,7 @@ async fn venue(context: Context) -> Verdict {
         })
         .await?;
     let trader = exchange.trader().await?;
-    let (user, administrator) = (user_of(&trader)?, user_of(&admin)?);
+    let (user, administrator) = (trader.known_user()?, admin.known_user()?);
     let user_limits = UserRiskLimits {
         max_outstanding_quantity: Some(77),
         ..UserRiskLimits::default()
@@ -285,7 +282,12 @@ async fn venue(context: Context) -> Verdict {
     exchange.kill().await?;
     exchange.restart().await?;
     let (trader, admin) = (exchange.login(&user).await?, exchange.login(&administrator).await?);
-    same("the instruments", &admin.all_instruments(0).await?, &instruments)?;
+    same(
+        "instruments",
+        "Instrument",
+        &admin.all_instruments(0).await?,
+        &instruments,
+    )?;
     admin
         .create_instrument(request)
         .await?
@@ -316,7 +318,7 @@ async fn numbers(context: Context) -> Verdict {
     let mut exchange = context.launch().await?;
     let symbol = exchange.instrument().await?.symbol;
     let (alice, bob) = (exchange.trader().await?, exchange.trader().await?);
-    let (first, second) = (user_of(&alice)?, user_of(&bob)?);
+    let (first, second) = (alice.known_user()?, bob.known_user()?);
     let (mut order_id, mut trade_id, mut event_seq, mut book_seq, mut reports) = (0, 0, 0, 0, 0);
     let (mut alice, mut bob) = (alice, bob);
     for _ in 0..3 {
@@ -353,7 +355,7 @@ async fn limits(context: Context) -> Verdict {
     let mut exchange = context.launch().await?;
     let symbol = exchange.instrument().await?.symbol;
     let trader = exchange.trader().await?;
-    let user = user_of(&trader)?;
+    let user = trader.known_user()?;
     exchange
         .admin()
         .await?
@@ -406,7 +408,7 @@ async fn disconnect(context: Context) -> Verdict {
     let mut exchange = context.launch().await?;
     let symbol = exchange.instrument().await?.symbol;
     let trader = exchange.trader().await?;
-    let user = user_of(&trader)?;
+    let user = trader.known_user()?;
     let mut guard = trader.follow_reports(SubscribeExecutionReportsRequest {
         after_report_seq: None,
         cancel_on_disconnect: true,

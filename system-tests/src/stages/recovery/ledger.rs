@@ -10,7 +10,7 @@ use optivex_proto::v1::{
 };
 use tokio::sync::Notify;
 
-use super::{all_reports, all_trades, user_of};
+use super::{all_reports, all_trades};
 use crate::client::Session;
 use crate::context::{Context, Exchange};
 use crate::order::{ioc, limit};
@@ -58,7 +58,7 @@ impl Ledger {
         let symbol = exchange.instrument().await?.symbol;
         let mut users = Vec::new();
         for _ in 0..CLIENTS {
-            users.push(user_of(&exchange.trader().await?)?);
+            users.push(exchange.trader().await?.known_user()?);
         }
         Ok(Self {
             exchange,
