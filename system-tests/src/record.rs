@@ -37,6 +37,8 @@ struct Step {
     number: u64,
     who: String,
     call: String,
+    /// Kept while others go: it may still have something to tell.
+    stream: bool,
     sent: Kept<Vec<u8>>,
     came: Kept<Came>,
 }
@@ -84,12 +86,14 @@ impl Log {
         inner.next += 1;
         let number = inner.next;
         if inner.steps.len() == STEPS_MAX {
-            inner.steps.pop_front();
+            let oldest = inner.steps.iter().position(|step| !step.stream).unwrap_or_default();
+            inner.steps.remove(oldest);
         }
         inner.steps.push_back(Step {
             number,
             who: who.to_owned(),
             call: call.to_owned(),
+            stream: false,
             sent: Kept::default(),
             came: Kept::default(),
         });
@@ -100,6 +104,11 @@ impl Log {
         if let Some(step) = self.inner().steps.iter_mut().find(|step| step.number == number) {
             change(step);
         }
+    }
+
+    /// The step is a stream: it is kept longer.
+    pub fn is_stream(&self, step: u64) {
+        self.with(step, |step| step.stream = true);
     }
 
     /// An encoded request went out.
@@ -126,19 +135,17 @@ impl Log {
     /// What a person needs to find the fault.
     pub fn hint(&self, failure: &Failure, clause: &str) -> Hint {
         let inner = self.inner();
-        let at = failure
-            .step
-            .filter(|number| inner.steps.iter().any(|step| step.number == *number))
-            .or_else(|| inner.steps.back().map(|step| step.number));
-        let last = inner
-            .steps
-            .iter()
-            .position(|step| Some(step.number) == at)
-            .map_or(0, |place| place + 1);
-        let first = last.saturating_sub(SHOWN_STEPS);
+        let at = failure.step.or_else(|| inner.steps.back().map(|step| step.number));
+        // All of it came before the failure: what a stream says now rests on calls after its own.
+        let first = inner.steps.len().saturating_sub(SHOWN_STEPS);
+        let begun_before = inner.steps.range(..first).filter(|step| Some(step.number) == at);
+        let steps: Vec<ShownStep> = begun_before
+            .chain(inner.steps.range(first..))
+            .map(|step| shown(step, Some(step.number) == at))
+            .collect();
         Hint {
-            left_out: inner.steps.get(first).map_or(0, |step| step.number - 1),
-            steps: inner.steps.range(first..last).map(shown).collect(),
+            left_out: inner.next - steps.len() as u64,
+            steps,
             came: failure.came.clone(),
             expected: failure.expected.clone(),
             clause: clause.to_owned(),
@@ -146,8 +153,9 @@ impl Log {
     }
 }
 
-fn shown(step: &Step) -> ShownStep {
+fn shown(step: &Step, here: bool) -> ShownStep {
     ShownStep {
+        here,
         number: step.number,
         who: step.who.clone(),
         call: step.call.clone(),
@@ -181,9 +189,9 @@ fn bounded(value: Value) -> Value {
 /// What a failed case tells: what was sent, what came back, what was expected, in that order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Hint {
-    /// Steps before the first that is shown.
+    /// Steps that are not shown.
     pub left_out: u64,
-    /// The newest steps; the last one shows the failure.
+    /// The newest steps, and before them the one that shows the failure, if that began earlier.
     pub steps: Vec<ShownStep>,
     /// What came back, in words.
     pub came: String,
@@ -196,6 +204,8 @@ pub struct Hint {
 /// One call of a hint.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShownStep {
+    /// It is the one that shows the failure.
+    pub here: bool,
     /// Place in the case.
     pub number: u64,
     /// Who called.
@@ -230,17 +240,62 @@ impl ShownMessages {
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Sent (>) and came back (<):")?;
+        writeln!(f, "Sent (>) and came back (<), * where it shows:")?;
         if self.left_out > 0 {
             writeln!(f, "  ({} earlier steps)", self.left_out)?;
         }
         for step in &self.steps {
-            writeln!(f, "  {}. {}: {}", step.number, step.who, step.call)?;
+            let sign = if step.here { '*' } else { ' ' };
+            writeln!(f, "{sign} {}. {}: {}", step.number, step.who, step.call)?;
             step.sent.write(f, ">")?;
             step.came.write(f, "<")?;
         }
         writeln!(f, "So:       {}", self.came)?;
         writeln!(f, "Expected: {}", self.expected)?;
         write!(f, "Clause:   {}", self.clause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_bounded_and_keeps_the_step_that_shows_the_failure() {
+        let log = Log::default();
+        let stream = log.begin("viewer", "/a.B/Follow");
+        for number in 0..1_000 {
+            log.note(&format!("step {number}"));
+            log.came_other(stream, "x".repeat(10_000));
+        }
+        let failure = Failure {
+            step: Some(stream),
+            came: "a gap".to_owned(),
+            expected: "none".to_owned(),
+        };
+        // The oldest calls are forgotten: then no step is marked.
+        let hint = log.hint(&failure, "x");
+        assert_eq!(
+            (hint.steps.len(), hint.left_out),
+            (SHOWN_STEPS, 1_001 - SHOWN_STEPS as u64)
+        );
+        assert!(hint.steps.iter().all(|step| !step.here));
+
+        let stream = log.begin("viewer", "/a.B/Follow");
+        log.is_stream(stream);
+        for number in 0..2_000 {
+            log.note(&format!("step {number}"));
+            log.came_other(stream, "x".repeat(100_000));
+        }
+        let hint = log.hint(
+            &Failure {
+                step: Some(stream),
+                ..failure
+            },
+            "x",
+        );
+        assert_eq!(hint.steps.len(), SHOWN_STEPS + 1);
+        assert!(hint.steps[0].here && hint.steps[0].came.left_out == 2_000 - SHOWN_MESSAGES);
+        assert!(hint.to_string().len() < 100_000, "{}", hint.to_string().len());
     }
 }

@@ -222,8 +222,8 @@ fn the_table_for_people() {
         1 first (core)
           ok      first/passes: It passes.
           FAILED  first/fails: It fails.
-                    Sent (>) and came back (<):
-                      1. (the tests): something <happened> & �
+                    Sent (>) and came back (<), * where it shows:
+                    * 1. (the tests): something <happened> & �
                     So:       status is Open ]]>
                     Expected: status Filled
                     Clause:   a.proto B
@@ -232,8 +232,8 @@ fn the_table_for_people() {
                     This case is hidden: it tells only its title.
         2 second (core)
           FAILED  second/base: Others build on it.
-                    Sent (>) and came back (<):
-                      1. (the tests): something <happened> & �
+                    Sent (>) and came back (<), * where it shows:
+                    * 1. (the tests): something <happened> & �
                     So:       status is Open ]]>
                     Expected: status Filled
                     Clause:   b.proto A
@@ -255,7 +255,7 @@ fn the_table_for_people() {
                     Again:    --case fifth/troubles --seed 7
         6 sixth (extension)
           FAILED  sixth/never-ends: It never ends.
-                    Sent (>) and came back (<):
+                    Sent (>) and came back (<), * where it shows:
                     So:       the case was not over after 0 s
                     Expected: answers in time
                     Clause:   f.proto
@@ -292,8 +292,8 @@ fn markdown_for_people() {
         Others build on it.
 
         ```text
-        Sent (>) and came back (<):
-          1. (the tests): something <happened> & �
+        Sent (>) and came back (<), * where it shows:
+        * 1. (the tests): something <happened> & �
         So:       status is Open ]]>
         Expected: status Filled
         Clause:   b.proto A
@@ -339,7 +339,7 @@ fn markdown_for_people() {
         It never ends.
 
         ```text
-        Sent (>) and came back (<):
+        Sent (>) and came back (<), * where it shows:
         So:       the case was not over after 0 s
         Expected: answers in time
         Clause:   f.proto
@@ -504,9 +504,12 @@ fn hints_tell_the_story_in_order() {
         })
         .collect();
     expect![[r#"
-        Sent (>) and came back (<):
-          1. alice: /optivex.v1.ExecutionService/InsertOrder
+        Sent (>) and came back (<), * where it shows:
+        * 1. alice: /optivex.v1.ExecutionService/InsertOrder
              > {"priceE4":"1012500","quantity":"3","side":"SIDE_BUY","symbol":"ACME"}
+             < "
+          2. alice: /optivex.v1.AuthService/Logout
+             > {}
              < "
         So:       the connection broke
         Expected: a refusal: NotFound UNKNOWN_INSTRUMENT field="symbol"

@@ -24,6 +24,10 @@ impl At {
         Self { log, step }
     }
 
+    pub(crate) fn is_stream(&self) {
+        self.log.is_stream(self.step);
+    }
+
     pub(crate) fn sent(&self, message: &impl Message) {
         self.log.sent(self.step, message.encode_to_vec());
     }

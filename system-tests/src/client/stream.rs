@@ -46,6 +46,7 @@ impl<R: Message + Default + 'static> Stream<R> {
         patience: Duration,
         opening: impl Future<Output = Result<Streaming<R>, Status>> + Send + 'static,
     ) -> Self {
+        at.is_stream();
         Self {
             at,
             patience,
