@@ -4,6 +4,7 @@ mod answer;
 mod refusal;
 mod rpcs;
 mod stream;
+mod whole;
 
 use std::time::Duration;
 

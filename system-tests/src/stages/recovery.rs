@@ -5,7 +5,6 @@ mod ledger;
 use optivex_proto::v1::{
     self, ErrorReason, InstrumentRiskLimits, OrderStatus, SetInstrumentRiskLimitsRequest, SetTradingPhaseRequest,
     SetUserRiskLimitsRequest, SubscribeExecutionReportsRequest, SuspendUserRequest, TradingPhase, UserRiskLimits,
-    subscribe_execution_reports_response::Event,
 };
 use prost::Message;
 
@@ -109,59 +108,9 @@ async fn view(session: &Session, symbol: &str) -> Verdict<View> {
             .await?
             .into_inner()
             .positions,
-        trades: all_trades(session, symbol).await?,
-        reports: all_reports(session).await?,
+        trades: session.all_trades(symbol).await?,
+        reports: session.all_reports().await?,
     })
-}
-
-/// The whole tape of an instrument.
-async fn all_trades(session: &Session, symbol: &str) -> Verdict<Vec<v1::Trade>> {
-    let mut all: Vec<v1::Trade> = Vec::new();
-    loop {
-        let page = session
-            .trades(v1::ListTradesRequest {
-                symbol: symbol.to_owned(),
-                after_trade_id: all.last().map_or(0, |trade| trade.trade_id),
-                page_size: 0,
-            })
-            .await?;
-        page.shows("trade_id increasing", |page| {
-            let last = all.last().map_or(0, |trade| trade.trade_id);
-            let ids: Vec<u64> = page.trades.iter().map(|trade| trade.trade_id).collect();
-            ids.first().is_none_or(|first| *first > last) && ids.windows(2).all(|pair| pair[0] < pair[1])
-        })?;
-        all.extend(page.trades.iter().cloned());
-        if !page.has_more || page.trades.is_empty() {
-            return Ok(all);
-        }
-    }
-}
-
-/// All execution reports of the user since the beginning: 1, 2, 3, … without gaps.
-async fn all_reports(session: &Session) -> Verdict<Vec<v1::ExecutionReport>> {
-    let mut stream = session.follow_reports(SubscribeExecutionReportsRequest {
-        after_report_seq: Some(0),
-        cancel_on_disconnect: false,
-    });
-    let mut last = None;
-    let mut reports: Vec<v1::ExecutionReport> = Vec::new();
-    while last.is_none_or(|last| reports.len() as u64 != last) {
-        let message = stream.expecting("all reports since the beginning").await?;
-        match &message.event {
-            Some(Event::SubscribedReportSeq(seq)) => last = Some(*seq),
-            Some(Event::Report(report)) => {
-                message.has("report_seq", |_| report.report_seq, reports.len() as u64 + 1)?;
-                reports.push(report.clone());
-            }
-            Some(Event::HeartbeatReportSeq(seq)) => {
-                message.shows("every report before a heartbeat that counts it", |_| {
-                    *seq <= reports.len() as u64
-                })?;
-            }
-            None => return Err(message.fail("an empty message", "a report")),
-        }
-    }
-    Ok(reports)
 }
 
 /// Some of everything: two users, trades, resting orders of both sides, an amend, a cancel.
@@ -341,7 +290,7 @@ async fn numbers(context: Context) -> Verdict {
         book.has("book_seq", |book| book.book_seq, book_seq + 2)?;
         (order_id, event_seq, book_seq) = (trades.order_id, trades.event_seq, book.book_seq);
         trade_id = trades.fills.first().map_or(0, |fill| fill.trade_id);
-        let told = all_reports(&alice).await?.len();
+        let told = alice.all_reports().await?.len();
         trades.has("reports of the resting order's user", |_| told, reports + 2)?;
         reports = told;
         exchange.kill().await?;

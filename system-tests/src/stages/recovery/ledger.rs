@@ -10,7 +10,6 @@ use optivex_proto::v1::{
 };
 use tokio::sync::Notify;
 
-use super::{all_reports, all_trades};
 use crate::client::Session;
 use crate::context::{Context, Exchange};
 use crate::order::{ioc, limit};
@@ -122,7 +121,7 @@ impl Ledger {
 
     /// Book, tape, reports and positions tell one story.
     async fn totals(&self, sessions: &[Session]) -> Verdict {
-        let trades = all_trades(&sessions[0], &self.symbol).await?;
+        let trades = sessions[0].all_trades(&self.symbol).await?;
         let quantities: HashMap<u64, i64> = trades.iter().map(|trade| (trade.trade_id, trade.quantity)).collect();
         let mut fills: HashMap<u64, Vec<i64>> = HashMap::new();
         let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
@@ -147,7 +146,7 @@ impl Ledger {
                 lots += position.quantity;
                 cash += position.cash_e4;
             }
-            let reports = all_reports(session).await?;
+            let reports = session.all_reports().await?;
             let mut accepted = HashSet::new();
             for report in &reports {
                 let order = report.order.clone().unwrap_or_default();
