@@ -1,0 +1,204 @@
+//! Streams that are read with patience, and recorded.
+
+use std::future::Future;
+use std::time::Duration;
+
+use optivex_proto::v1::ErrorReason;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic::{Code, Status, Streaming};
+
+use super::answer::{Answer, At, Reply};
+use super::refusal::Refusal;
+use crate::verdict::Verdict;
+
+/// A stream of answers. It is opened at once; what came of that is told by the first read, as some
+/// servers answer nothing before their first message.
+#[derive(Debug)]
+pub struct Stream<R> {
+    at: At,
+    patience: Duration,
+    state: State<R>,
+}
+
+#[derive(Debug)]
+enum State<R> {
+    Opening(JoinHandle<Result<Streaming<R>, Status>>),
+    Open(Box<Streaming<R>>),
+    Ended(Option<Refusal>),
+}
+
+/// One read of a stream.
+#[derive(Debug)]
+pub enum Next<R> {
+    /// A message.
+    Message(Reply<R>),
+    /// The stream ended: `None` with OK.
+    End(Option<Refusal>),
+    /// Nothing came in that time.
+    Silence,
+}
+
+impl<R: Message + Default + 'static> Stream<R> {
+    pub(crate) fn open(
+        at: At,
+        patience: Duration,
+        opening: impl Future<Output = Result<Streaming<R>, Status>> + Send + 'static,
+    ) -> Self {
+        at.is_stream();
+        Self {
+            at,
+            patience,
+            state: State::Opening(tokio::spawn(opening)),
+        }
+    }
+
+    /// The step of the call.
+    pub fn at(&self) -> &At {
+        &self.at
+    }
+
+    /// Waits for the next message, for the end, or for so long.
+    pub async fn read(&mut self, within: Duration) -> Next<R> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            match &mut self.state {
+                State::Opening(task) => match tokio::time::timeout_at(deadline, task).await {
+                    Err(_) => return Next::Silence,
+                    Ok(Ok(Ok(stream))) => self.state = State::Open(Box::new(stream)),
+                    Ok(Ok(Err(status))) => self.state = State::Ended(Some(self.at.refused(&status))),
+                    Ok(Err(_)) => {
+                        self.state = State::Ended(Some(self.at.refused(&Status::internal("the test's own task died"))));
+                    }
+                },
+                State::Open(stream) => match tokio::time::timeout_at(deadline, stream.message()).await {
+                    Err(_) => return Next::Silence,
+                    Ok(Ok(Some(message))) => {
+                        self.at.came(&message);
+                        return Next::Message(Reply::new(message, self.at.clone()));
+                    }
+                    Ok(Ok(None)) => {
+                        self.at.ended();
+                        self.state = State::Ended(None);
+                    }
+                    Ok(Err(status)) => self.state = State::Ended(Some(self.at.refused(&status))),
+                },
+                State::Ended(end) => return Next::End(end.clone()),
+            }
+        }
+    }
+
+    /// The next message; nothing within the patience, or an end, is a failure.
+    pub async fn next(&mut self) -> Verdict<Reply<R>> {
+        self.expecting("another message on the stream").await
+    }
+
+    /// The next message, where the failure is to say what was waited for.
+    pub async fn expecting(&mut self, what: &str) -> Verdict<Reply<R>> {
+        match self.read(self.patience).await {
+            Next::Message(message) => Ok(message),
+            Next::End(None) => Err(self.at.fail("the stream ended with OK", what)),
+            Next::End(Some(refusal)) => Err(self.at.fail(format!("the stream ended: {refusal}"), what)),
+            Next::Silence => Err(self
+                .at
+                .fail(format!("nothing came within {} s", self.patience.as_secs()), what)),
+        }
+    }
+
+    /// Reads until a message gives something; heartbeats and the like are passed over by `None`. The
+    /// whole wait is bounded by twice the patience, so that a stream of heartbeats ends it too.
+    pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Reply<R>) -> Verdict<Option<T>>) -> Verdict<T> {
+        let deadline = tokio::time::Instant::now() + self.patience * 2;
+        loop {
+            let message = self.expecting(what).await?;
+            if let Some(picked) = pick(&message)? {
+                return Ok(picked);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(message.fail(
+                    format!("it did not come within {} s", self.patience.as_secs() * 2),
+                    what,
+                ));
+            }
+        }
+    }
+
+    /// The stream was to end with this refusal; messages before it are passed over.
+    pub async fn refused(&mut self, reason: ErrorReason, metadata: &[(&str, &str)]) -> Verdict<Reply<Refusal>> {
+        self.end().await?.refused(reason, metadata)
+    }
+
+    /// The stream was to end with this status code; messages before it are passed over.
+    pub async fn refused_code(&mut self, code: Code) -> Verdict<Reply<Refusal>> {
+        self.end().await?.refused_code(code)
+    }
+
+    /// Reads to the end: `Answer` of `()` for OK.
+    pub async fn end(&mut self) -> Verdict<Answer<()>> {
+        let deadline = tokio::time::Instant::now() + self.patience;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            match self.read(left).await {
+                Next::Message(_) if !left.is_zero() => {}
+                Next::End(None) => return Ok(Answer::new(self.at.clone(), Ok(()))),
+                Next::End(Some(refusal)) => return Ok(Answer::new(self.at.clone(), Err(refusal))),
+                Next::Message(_) | Next::Silence => {
+                    let came = format!("the stream did not end within {} s", self.patience.as_secs());
+                    return Err(self.at.fail(came, "the stream to end"));
+                }
+            }
+        }
+    }
+}
+
+impl<R> Drop for Stream<R> {
+    fn drop(&mut self) {
+        if let State::Opening(task) = &self.state {
+            task.abort();
+        }
+    }
+}
+
+/// Streams both ways.
+#[derive(Debug)]
+pub struct Duplex<Q, R> {
+    at: At,
+    sender: Option<mpsc::Sender<Q>>,
+    /// What comes back.
+    pub answers: Stream<R>,
+}
+
+impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
+    pub(crate) fn new(at: At, sender: mpsc::Sender<Q>, answers: Stream<R>) -> Self {
+        Self {
+            at,
+            sender: Some(sender),
+            answers,
+        }
+    }
+
+    /// Sends one; waits while the exchange takes none.
+    pub async fn send(&self, message: Q) -> Verdict {
+        let Some(sender) = &self.sender else {
+            return Err(crate::verdict::Stop::trouble("sent after the half-close"));
+        };
+        self.at.sent(&message);
+        let sending = tokio::time::timeout(self.answers.patience, sender.send(message));
+        match sending.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.at.fail("the stream is closed", "the exchange to read on")),
+            Err(_) => Err(self.at.fail("the exchange reads no more", "the exchange to read on")),
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub fn half_close(&mut self) {
+        self.sender = None;
+    }
+
+    /// The next answer.
+    pub async fn next(&mut self) -> Verdict<Reply<R>> {
+        self.answers.next().await
+    }
+}

@@ -1,0 +1,81 @@
+//! The sound exchange passes every case.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use optivex_system_tests::launch::{Home, Launcher};
+use optivex_system_tests::users::UsersFile;
+
+/// The real exchange: given, or built now (nothing to do where the workspace was built already).
+fn exchange() -> PathBuf {
+    if let Some(given) = env::var_os("OPTIVEX_EXCHANGE_BIN") {
+        return given.into();
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--package",
+            "optivex-server",
+            "--bin",
+            "optivex",
+            "--message-format",
+            "json",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "optivex")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo tells the path of the binary")
+}
+
+/// Runs the program; the exchange is to pass. What it told.
+fn passes(arguments: &[&OsStr]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_system-tests"))
+        .args(arguments)
+        .output()
+        .expect("the tests run");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{errors}");
+    told
+}
+
+#[test]
+fn the_sound_exchange_passes_every_case() {
+    let told = passes(&["--launch".as_ref(), exchange().as_os_str(), "serve".as_ref()]);
+    assert!(told.contains(" 0 failed, 0 errors, 0 blocked, 0 skipped "), "{told}");
+}
+
+/// One that runs already, and whose users have a past; what needs --launch is skipped and says so.
+#[test]
+fn an_exchange_that_runs_already_passes_again_and_again() {
+    let users = UsersFile::generated();
+    let home = Home::new(&users).expect("a data directory");
+    let launcher = Launcher {
+        command: vec![exchange().to_str().expect("UTF-8").to_owned(), "serve".to_owned()],
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let process = runtime.block_on(launcher.start(&home)).expect("it serves");
+    let file = home.users();
+    let options = ["--target", process.url(), "--users", file.to_str().expect("UTF-8")];
+    for stages in [["instruments", "recovery"], ["login", "instruments"]] {
+        let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+        for stage in &stages {
+            arguments.extend([OsStr::new("--stage"), OsStr::new(stage)]);
+        }
+        let told = passes(&arguments);
+        assert!(told.contains(" 0 failed, 0 errors, 0 blocked, "), "{told}");
+        assert_eq!(told.contains("needs --launch"), stages.contains(&"recovery"), "{told}");
+    }
+}
