@@ -5,6 +5,8 @@ use crate::case::Stage;
 pub mod boot;
 pub mod instruments;
 pub mod login;
+pub mod orders;
+pub mod top;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -12,4 +14,6 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    orders::STAGE,      // 4
+    top::STAGE,         // 5
 ];
