@@ -3,6 +3,7 @@
 use crate::case::Stage;
 
 pub mod boot;
+pub mod depth;
 pub mod instruments;
 pub mod login;
 pub mod orders;
@@ -16,4 +17,5 @@ pub const STAGES: &[Stage] = &[
     instruments::STAGE, // 3
     orders::STAGE,      // 4
     top::STAGE,         // 5
+    depth::STAGE,       // 6
 ];

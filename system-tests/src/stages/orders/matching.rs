@@ -43,11 +43,7 @@ pub(super) async fn resting_price(context: Context) -> Verdict {
             .has("status", |reply| reply.status(), OrderStatus::Filled)?
             .has("filled_quantity", |reply| reply.filled_quantity, 5)?
             .has("open_quantity", |reply| reply.open_quantity, 0)?
-            .has(
-                "price_e4 and quantity of the fills",
-                |reply| fills(reply),
-                vec![(1_000, 5)],
-            )?;
+            .has("price_e4 and quantity of the fills", fills, vec![(1_000, 5)])?;
         let order = alice.order_at(resting.order_id, trade.event_seq).await?;
         order.has("status", |order| order.status(), OrderStatus::Filled)?.has(
             "filled_quantity",
@@ -69,11 +65,7 @@ pub(super) async fn limit_edge(context: Context) -> Verdict {
         alice.rest(limit(&acme, opposite(side), 1_000, 5)).await?;
         bob.rest(limit(&acme, side, worse, 2)).await?;
         let trade = bob.insert(limit(&acme, side, 1_000, 2)).await?;
-        trade.has(
-            "price_e4 and quantity of the fills",
-            |reply| fills(reply),
-            vec![(1_000, 2)],
-        )?;
+        trade.has("price_e4 and quantity of the fills", fills, vec![(1_000, 2)])?;
     }
     Ok(())
 }
@@ -92,7 +84,7 @@ pub(super) async fn price_priority(context: Context) -> Verdict {
         let best = prices[1];
         trade.has("status", |reply| reply.status(), OrderStatus::Filled)?.has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(best, 5), (1_001, 2)],
         )?;
         filled(&alice, ids[1].order_id, &trade, 5).await?;
@@ -118,7 +110,7 @@ pub(super) async fn time_priority(context: Context) -> Verdict {
         let trade = taker.insert(limit(&acme, opposite(side), 1_000, 3)).await?;
         trade.has("status", |reply| reply.status(), OrderStatus::Filled)?.has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(1_000, 2), (1_000, 1)],
         )?;
         filled(&alice, first.order_id, &trade, 2).await?;
@@ -127,7 +119,7 @@ pub(super) async fn time_priority(context: Context) -> Verdict {
         let trade = taker.insert(limit(&acme, opposite(side), 1_000, 10)).await?;
         trade.has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(1_000, 8), (1_000, 2)],
         )?;
         filled(&bob, second.order_id, &trade, 9).await?;
@@ -149,17 +141,13 @@ pub(super) async fn partial_keeps_place(context: Context) -> Verdict {
         let second = bob.rest(limit(&acme, side, 1_000, 10)).await?;
         for lots in [4, 4] {
             let trade = carol.insert(limit(&acme, opposite(side), 1_000, lots)).await?;
-            trade.has(
-                "price_e4 and quantity of the fills",
-                |reply| fills(reply),
-                vec![(1_000, lots)],
-            )?;
+            trade.has("price_e4 and quantity of the fills", fills, vec![(1_000, lots)])?;
         }
         untouched(&bob, &second).await?;
         let trade = carol.insert(limit(&acme, opposite(side), 1_000, 5)).await?;
         trade.has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(1_000, 2), (1_000, 3)],
         )?;
         filled(&alice, first.order_id, &trade, 10).await?;
@@ -191,7 +179,7 @@ pub(super) async fn level_again(context: Context) -> Verdict {
         let trade = carol.insert(buy(&acme, 1_000, 9)).await?;
         trade.has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(1_000, 4), (1_000, 5)],
         )?;
         filled(&alice, second.order_id, &trade, 4).await?;
@@ -221,7 +209,7 @@ pub(super) async fn sweep(context: Context) -> Verdict {
             .has("open_quantity", |reply| reply.open_quantity, 5)?
             .has(
                 "price_e4 and quantity of the fills",
-                |reply| fills(reply),
+                fills,
                 vec![(price(0), 1), (price(0), 2), (price(1), 3), (price(2), 4)],
             )?
             .shows("trade_ids that increase, fill by fill", |reply| {
@@ -251,11 +239,7 @@ pub(super) async fn sweep(context: Context) -> Verdict {
         of(opposite(side), price(4), 9)?;
         // What remained is liquidity as any other.
         let trade = alice.insert(limit(&acme, opposite(side), price(0), 5)).await?;
-        trade.has(
-            "price_e4 and quantity of the fills",
-            |reply| fills(reply),
-            vec![(price(3), 5)],
-        )?;
+        trade.has("price_e4 and quantity of the fills", fills, vec![(price(3), 5)])?;
     }
     Ok(())
 }
@@ -271,7 +255,7 @@ pub(super) async fn negative_prices(context: Context) -> Verdict {
     trade
         .has(
             "price_e4 and quantity of the fills",
-            |reply| fills(reply),
+            fills,
             vec![(-20, 1), (-5, 1), (0, 1), (9, 1)],
         )?
         .has("open_quantity", |reply| reply.open_quantity, 5)?;
@@ -280,11 +264,7 @@ pub(super) async fn negative_prices(context: Context) -> Verdict {
     }
     let trade = alice.insert(sell(&acme, -50, 8)).await?;
     trade
-        .has(
-            "price_e4 and quantity of the fills",
-            |reply| fills(reply),
-            vec![(9, 5), (-7, 1)],
-        )?
+        .has("price_e4 and quantity of the fills", fills, vec![(9, 5), (-7, 1)])?
         .has("open_quantity", |reply| reply.open_quantity, 2)?;
     let book = bob.book_at(&acme, trade.event_seq).await?;
     book.has(
