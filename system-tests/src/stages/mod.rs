@@ -7,6 +7,7 @@ pub mod depth;
 pub mod instruments;
 pub mod login;
 pub mod orders;
+pub mod tape;
 pub mod top;
 
 /// All stages, by number: a stage comes after those that it builds on.
@@ -18,4 +19,5 @@ pub const STAGES: &[Stage] = &[
     orders::STAGE,      // 4
     top::STAGE,         // 5
     depth::STAGE,       // 6
+    tape::STAGE,        // 7
 ];
