@@ -10,6 +10,7 @@ pub mod exit;
 pub mod json;
 pub mod launch;
 pub mod market;
+pub mod model;
 pub mod order;
 pub mod proxy;
 pub mod record;

@@ -3,6 +3,7 @@
 mod answer;
 mod refusal;
 mod rpcs;
+mod settled;
 mod stream;
 mod whole;
 

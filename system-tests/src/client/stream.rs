@@ -59,6 +59,11 @@ impl<R: Message + Default + 'static> Stream<R> {
         &self.at
     }
 
+    /// How long it waits for one message.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Waits for the next message, for the end, or for so long.
     pub async fn read(&mut self, within: Duration) -> Next<R> {
         let deadline = tokio::time::Instant::now() + within;
