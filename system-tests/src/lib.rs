@@ -4,12 +4,14 @@
 //! `README.md` of this crate says how to run them and how to write a case.
 
 pub mod case;
+pub mod check;
 pub mod client;
 pub mod context;
 pub mod exit;
 pub mod json;
 pub mod launch;
 pub mod market;
+pub mod model;
 pub mod order;
 pub mod record;
 pub mod report;

@@ -5,6 +5,7 @@ use crate::case::Stage;
 pub mod boot;
 pub mod instruments;
 pub mod login;
+pub mod order_types;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -12,4 +13,5 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    order_types::STAGE, // 8
 ];
