@@ -6,6 +6,7 @@ pub mod boot;
 pub mod instruments;
 pub mod login;
 pub mod order_types;
+pub mod risk;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -14,4 +15,5 @@ pub const STAGES: &[Stage] = &[
     login::STAGE,       // 2
     instruments::STAGE, // 3
     order_types::STAGE, // 8
+    risk::STAGE,        // 9
 ];
