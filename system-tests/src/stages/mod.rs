@@ -6,6 +6,7 @@ pub mod boot;
 pub mod instruments;
 pub mod login;
 pub mod order_types;
+pub mod phases;
 pub mod risk;
 
 /// All stages, by number: a stage comes after those that it builds on.
@@ -16,4 +17,5 @@ pub const STAGES: &[Stage] = &[
     instruments::STAGE, // 3
     order_types::STAGE, // 8
     risk::STAGE,        // 9
+    phases::STAGE,      // 10
 ];
