@@ -13,6 +13,9 @@ use crate::verdict::Verdict;
 /// Side, price and lots of the orders of an auction.
 type Orders<'a> = &'a [(Side, i64, i64)];
 
+/// The last trade, the orders, and the price and lots that come of them.
+type Auction<'a> = (Option<i64>, Orders<'a>, Option<(i64, i64)>);
+
 /// The contract's rule by trying every price: price and lots, or nothing that would trade.
 fn uncross(orders: Orders<'_>, tick: i64, last_trade: Option<i64>) -> Option<(i64, i64)> {
     let lowest = orders.iter().map(|order| order.1).min()?;
@@ -102,7 +105,7 @@ pub(super) async fn rests(context: Context) -> Verdict {
 /// highest of equals; the last trade left out; only prices of orders tried.
 pub(super) async fn price(context: Context) -> Verdict {
     use Side::{Buy, Sell};
-    let cases: &[(Option<i64>, Orders<'_>, Option<(i64, i64)>)] = &[
+    let cases: &[Auction<'_>] = &[
         (None, &[(Buy, 100, 5), (Sell, 105, 5)], None),
         // The most lots.
         (
