@@ -1,5 +1,5 @@
 //! Simple reference models of what an exchange of the contract must come to: slow on purpose, so
 //! that a reader can see that they are right.
 
-pub mod flow;
+pub mod venue_flow;
 pub mod venue;

@@ -1,7 +1,7 @@
 //! Random flow against the reference model.
 
 use crate::context::Context;
-use crate::model::flow::drive;
+use crate::model::venue_flow::drive;
 use crate::verdict::Verdict;
 
 /// Catches: whatever comes of combinations: priority after amends, self-trades within partial fills,

@@ -11,7 +11,7 @@ use optivex_proto::v1::{InstrumentRiskLimits, RollingWindowLimit, UserRiskLimits
 
 use crate::case::{Case, Stage};
 use crate::context::Context;
-use crate::model::flow::drive;
+use crate::model::venue_flow::drive;
 use crate::run;
 use crate::verdict::Verdict;
 
