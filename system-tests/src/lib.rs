@@ -4,6 +4,7 @@
 //! `README.md` of this crate says how to run them and how to write a case.
 
 pub mod case;
+pub mod check;
 pub mod client;
 pub mod context;
 pub mod exit;

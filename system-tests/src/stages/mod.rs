@@ -7,8 +7,11 @@ pub mod clients;
 pub mod depth;
 pub mod instruments;
 pub mod login;
+pub mod order_types;
 pub mod orders;
+pub mod phases;
 pub mod recovery;
+pub mod risk;
 pub mod tape;
 pub mod top;
 
@@ -22,6 +25,9 @@ pub const STAGES: &[Stage] = &[
     top::STAGE,         // 5
     depth::STAGE,       // 6
     tape::STAGE,        // 7
+    order_types::STAGE, // 8
+    risk::STAGE,        // 9
+    phases::STAGE,      // 10
     clients::STAGE,     // 14
     recovery::STAGE,    // 15
 ];

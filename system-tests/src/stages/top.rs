@@ -9,7 +9,7 @@ use optivex_proto::v1::{
 use crate::case::{Case, Stage};
 use crate::client::{Reply, Session, Stream};
 use crate::context::Context;
-use crate::model::flow::Flow;
+use crate::model::book_flow::Flow;
 use crate::order::{buy, sell};
 use crate::run;
 use crate::verdict::Verdict;

@@ -10,7 +10,7 @@ use optivex_proto::v1::{
 
 use crate::client::{At, Reply, Session, Stream};
 use crate::market::{Applied, Mirror};
-use crate::model::flow::{Printed, State};
+use crate::model::book_flow::{Printed, State};
 use crate::verdict::Verdict;
 
 /// A request for the whole depth of these books, lossless.

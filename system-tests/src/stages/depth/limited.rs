@@ -4,7 +4,7 @@ use optivex_proto::v1::{PriceLevel, SubscribeOrderBooksRequest};
 
 use super::follower::{Follower, request};
 use crate::context::Context;
-use crate::model::flow::Flow;
+use crate::model::book_flow::Flow;
 use crate::order::{buy, sell};
 use crate::verdict::Verdict;
 

@@ -8,7 +8,7 @@ use super::follower::{Follower, printed, request, statuses, subscribed};
 use crate::client::{Reply, Session, Stream};
 use crate::context::Context;
 use crate::market::Mirror;
-use crate::model::flow::Flow;
+use crate::model::book_flow::Flow;
 use crate::order::buy;
 use crate::verdict::Verdict;
 

@@ -5,7 +5,7 @@ use optivex_proto::v1::{ErrorReason, GetOrderBookRequest, PriceLevel, TradingPha
 use super::follower::{Follower, request};
 use crate::context::Context;
 use crate::market::checksum;
-use crate::model::flow::Flow;
+use crate::model::book_flow::Flow;
 use crate::order::{buy, sell};
 use crate::verdict::Verdict;
 

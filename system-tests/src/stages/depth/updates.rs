@@ -6,7 +6,7 @@ use super::follower::{Follower, printed, request, statuses, subscribed};
 use crate::client::Reply;
 use crate::context::Context;
 use crate::market::{Applied, Mirror};
-use crate::model::flow::{Flow, Printed};
+use crate::model::book_flow::{Flow, Printed};
 use crate::order::{buy, sell};
 use crate::verdict::Verdict;
 

@@ -3,8 +3,8 @@
 use optivex_proto::v1::Side;
 
 use crate::context::Context;
-use crate::model::Holding;
-use crate::model::flow::Flow;
+use crate::model::book::Holding;
+use crate::model::book_flow::Flow;
 use crate::verdict::Verdict;
 
 /// Commands of the flow.

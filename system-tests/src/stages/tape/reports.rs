@@ -10,7 +10,7 @@ use optivex_proto::v1::{
 
 use crate::client::{Reply, Session, Stream};
 use crate::context::Context;
-use crate::model::flow::Flow;
+use crate::model::book_flow::Flow;
 use crate::order::{buy, sell};
 use crate::verdict::Verdict;
 

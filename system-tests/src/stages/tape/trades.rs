@@ -6,7 +6,7 @@ use optivex_proto::v1::{ErrorReason, ListTradesRequest, Side, SubscribeTradesReq
 
 use crate::client::{Session, Stream};
 use crate::context::Context;
-use crate::model::flow::{Flow, Printed};
+use crate::model::book_flow::{Flow, Printed};
 use crate::order::{buy, limit, sell};
 use crate::verdict::Verdict;
 

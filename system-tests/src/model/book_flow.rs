@@ -3,7 +3,7 @@
 
 use optivex_proto::v1::{OrderStatus, PriceLevel, Side};
 
-use super::{Book, Traded};
+use super::book::{Book, Traded};
 use crate::client::Session;
 use crate::context::Context;
 use crate::order::limit;
