@@ -17,7 +17,7 @@ use tonic_prost::ProstCodec;
 
 pub use answer::{Answer, At, Reply};
 pub use refusal::Refusal;
-pub use stream::{Duplex, Stream};
+pub use stream::{Duplex, Next, Stream};
 
 use crate::record::Log;
 use crate::users::User;

@@ -5,6 +5,8 @@ use crate::case::Stage;
 pub mod boot;
 pub mod instruments;
 pub mod login;
+pub mod order_entry;
+pub mod precision;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -12,4 +14,6 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    precision::STAGE,   // 12
+    order_entry::STAGE, // 13
 ];
