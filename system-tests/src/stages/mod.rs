@@ -7,6 +7,7 @@ pub mod instruments;
 pub mod login;
 pub mod order_entry;
 pub mod precision;
+pub mod races;
 
 /// All stages, by number: a stage comes after those that it builds on.
 #[rustfmt::skip]
@@ -14,6 +15,7 @@ pub const STAGES: &[Stage] = &[
     boot::STAGE,        // 1
     login::STAGE,       // 2
     instruments::STAGE, // 3
+    races::STAGE,       // 11
     precision::STAGE,   // 12
     order_entry::STAGE, // 13
 ];
