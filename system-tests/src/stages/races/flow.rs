@@ -6,13 +6,14 @@ use futures_util::future::join;
 use optivex_proto::v1::subscribe_execution_reports_response::Event as ReportEvent;
 use optivex_proto::v1::subscribe_order_books_response::Event as BookEvent;
 use optivex_proto::v1::{
-    ExecutionKind, InsertOrderRequest, PriceLevel, Side, SubscribeExecutionReportsRequest, SubscribeTradesRequest,
+    ExecutionKind, InsertOrderRequest, PriceLevel, Side, SubscribeExecutionReportsRequest, SubscribeOrderBooksResponse,
+    SubscribeTradesRequest,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{catch_up, depth_of, run_tasks, sessions};
-use crate::client::Session;
+use crate::client::{Session, Stream};
 use crate::context::Context;
 use crate::market::{Applied, Mirror};
 use crate::order::{buy, ioc, sell};
@@ -28,13 +29,14 @@ fn levels(mirror: &Mirror) -> Levels {
 /// Keeps a mirror until it shows the last event; the books that it was, by `book_seq`, and the event
 /// of each change.
 async fn follow(
-    session: Session,
-    symbol: String,
+    mut stream: Stream<SubscribeOrderBooksResponse>,
+    mut mirror: Mirror,
     mut last: watch::Receiver<Option<u64>>,
 ) -> Verdict<(Mirror, BTreeMap<u64, Levels>, BTreeMap<u64, u64>)> {
-    let mut stream = depth_of(&session, &symbol);
-    let mut mirror = Mirror::new(&symbol);
     let (mut books, mut events) = (BTreeMap::new(), BTreeMap::new());
+    if mirror.known() {
+        books.insert(mirror.book_seq(), levels(&mirror));
+    }
     loop {
         let message = stream.expecting("market data or a heartbeat").await?;
         mirror.apply(&message)?;
@@ -61,7 +63,10 @@ pub(super) async fn books(context: Context) -> Verdict {
     let followers = sessions(&context, &viewer, LATE).await?;
     let (done, last) = watch::channel(None);
     let mut first = JoinSet::new();
-    first.spawn(follow(viewer.clone(), symbol.clone(), last.clone()));
+    // The first one is there before the first change: it knows every book that there was.
+    let (mut stream, mut mirror) = (depth_of(&viewer, &symbol), Mirror::new(&symbol));
+    catch_up(&mut stream, &mut mirror, 0).await?;
+    first.spawn(follow(stream, mirror, last.clone()));
     let mut others = JoinSet::new();
     let mut snapshots = Vec::new();
     let mut random = context.random();
@@ -83,7 +88,7 @@ pub(super) async fn books(context: Context) -> Verdict {
             end = end.max(one?.event_seq).max(two?.event_seq);
             snapshots.extend(book?);
         }
-        others.spawn(follow(follower, symbol.clone(), last.clone()));
+        others.spawn(follow(depth_of(&follower, &symbol), Mirror::new(&symbol), last.clone()));
     }
     let _ = done.send(Some(end));
     let Some((mirror, known, events)) = run_tasks(first).await?.pop() else {
@@ -101,7 +106,6 @@ pub(super) async fn books(context: Context) -> Verdict {
     for book in snapshots {
         let what = "(bids, asks), against the updates that led there";
         let told = (book.bids.clone(), book.asks.clone());
-        // The empty book is there before any change.
         let expected = match book.book_seq {
             0 => Some(Levels::default()),
             book_seq => known.get(&book_seq).cloned(),
