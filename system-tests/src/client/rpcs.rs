@@ -1,9 +1,14 @@
 //! The rpcs of the contract, one method each: `name` expects success, `try_name` leaves it open.
 
+use std::time::Duration;
+
 use optivex_proto::v1::{self, InsertOrderRequest};
 
 use super::{Answer, Duplex, Reply, Session, Stream};
-use crate::verdict::Verdict;
+use crate::verdict::{Stop, Verdict};
+
+/// Between two looks at something that may come later than the reply.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident, $try_name:ident: $request:ident => $response:ident = $path:literal;)+) => {
@@ -120,6 +125,61 @@ impl Session {
             Some(book) => Ok(Reply::new(book, at)),
             None => Err(at.fail("book is absent", "the book")),
         }
+    }
+
+    /// All trades of an instrument after this one, page by page, as far as `has_more` says.
+    pub async fn trades_after(&self, symbol: &str, mut after_trade_id: u64) -> Verdict<Vec<v1::Trade>> {
+        let mut all = Vec::new();
+        loop {
+            let page = self
+                .trades(v1::ListTradesRequest {
+                    symbol: symbol.to_owned(),
+                    after_trade_id,
+                    page_size: 0,
+                })
+                .await?;
+            all.extend(page.trades.iter().cloned());
+            match page.trades.last() {
+                Some(last) if page.has_more && last.trade_id > after_trade_id => after_trade_id = last.trade_id,
+                None if page.has_more => return Err(page.fail("has_more, and no trades", "trades, or has_more false")),
+                Some(last) if page.has_more => {
+                    return Err(page.fail(
+                        format!("trade_id {} again", last.trade_id),
+                        "only trades after trade_id",
+                    ));
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// All trades of an instrument, once this one is among them: the tape may come after the reply.
+    pub async fn trades_through(&self, symbol: &str, trade_id: u64) -> Verdict<Vec<v1::Trade>> {
+        let deadline = tokio::time::Instant::now() + self.patience() * 2;
+        loop {
+            let all = self.trades_after(symbol, 0).await?;
+            let last = all.last().map_or(0, |trade| trade.trade_id);
+            if last >= trade_id {
+                return Ok(all);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(Stop::failed(
+                    format!("the last trade_id of the tape is still {last}"),
+                    format!("a tape with trade {trade_id}"),
+                ));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Cancels an order by the user's id; success is left open.
+    pub async fn try_cancel_client_id(&self, client_order_id: &str) -> Answer<v1::CancelOrderResponse> {
+        self.try_cancel(v1::CancelOrderRequest {
+            order: Some(v1::cancel_order_request::Order::ClientOrderId(
+                client_order_id.to_owned(),
+            )),
+        })
+        .await
     }
 
     /// One order of the user, open or not, by the exchange's id.

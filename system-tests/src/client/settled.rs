@@ -82,17 +82,20 @@ impl Session {
         )
     }
 
-    /// What the user holds of an instrument, as soon as this event is in it.
+    /// What the user holds of an instrument, as soon as this event is in it; zeros where none is told.
     pub async fn position_at(&self, symbol: &str, event_seq: u64) -> Verdict<Reply<Position>> {
         let all = self.positions_at(event_seq).await?;
         let at = all.at().clone();
         let mut of_symbol = all.positions.iter().filter(|position| position.symbol == symbol);
         match (of_symbol.next(), of_symbol.next()) {
             (Some(position), None) => Ok(Reply::new(position.clone(), at)),
-            (None, _) => Err(at.fail(
-                format!("there is no position in {symbol}"),
-                format!("the position in {symbol}"),
-            )),
+            (None, _) => {
+                let nothing = Position {
+                    symbol: symbol.to_owned(),
+                    ..Position::default()
+                };
+                Ok(Reply::new(nothing, at))
+            }
             (Some(_), Some(_)) => Err(at.fail(
                 format!("there are several positions in {symbol}"),
                 "one position an instrument",

@@ -54,6 +54,14 @@ impl<R: Message + Default + 'static> Stream<R> {
         }
     }
 
+    fn none(at: At) -> Self {
+        Self {
+            at,
+            patience: Duration::ZERO,
+            state: State::Ended(None),
+        }
+    }
+
     /// The step of the call.
     pub fn at(&self) -> &At {
         &self.at
@@ -205,5 +213,49 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
     /// The next answer.
     pub async fn next(&mut self) -> Verdict<Reply<R>> {
         self.answers.next().await
+    }
+
+    /// Sends all of these and says that nothing more comes, while the answers are read: as many are in
+    /// flight as the exchange takes. The answers up to the end with OK, one for each.
+    pub async fn all(mut self, messages: Vec<Q>) -> Verdict<Vec<Reply<R>>> {
+        let count = messages.len();
+        let mut answers = std::mem::replace(&mut self.answers, Stream::none(self.at.clone()));
+        // Sending has no patience of its own: it waits for the reading, and that has.
+        let sending = async {
+            let at = self.at.clone();
+            let Some(sender) = self.sender.take() else {
+                return Err(crate::verdict::Stop::trouble("sent after the half-close"));
+            };
+            for message in messages {
+                at.sent(&message);
+                if sender.send(message).await.is_err() {
+                    return Err(at.fail("the stream is closed", "the exchange to read on"));
+                }
+            }
+            Ok(())
+        };
+        let reading = async {
+            let mut all = Vec::with_capacity(count);
+            while all.len() < count {
+                let what = format!("answer {} of {count}", all.len() + 1);
+                all.push(answers.expecting(&what).await?);
+            }
+            match answers.read(answers.patience).await {
+                Next::End(None) => Ok(all),
+                Next::End(Some(refusal)) => Err(answers
+                    .at
+                    .fail(format!("the stream ended: {refusal}"), "the stream to end with OK")),
+                Next::Message(more) => Err(more.fail("one more answer", "one answer a command, then the end")),
+                Next::Silence => Err(answers.at.fail(
+                    format!("the stream did not end within {} s", answers.patience.as_secs()),
+                    "the stream to end after the half-close",
+                )),
+            }
+        };
+        // What the reading says goes first: it knows how the stream ended.
+        let (sent, read) = futures_util::future::join(sending, reading).await;
+        let all = read?;
+        sent?;
+        Ok(all)
     }
 }

@@ -25,7 +25,7 @@ pub const STAGE: Stage = Stage {
     title: "Slow and broken clients",
     number: 14,
     core: false,
-    builds_on: &["instruments"],
+    builds_on: &["orders", "depth"],
     cases: &[
         Case::new(
             "stalled-lossless",

@@ -7,9 +7,12 @@ pub mod clients;
 pub mod depth;
 pub mod instruments;
 pub mod login;
+pub mod order_entry;
 pub mod order_types;
 pub mod orders;
 pub mod phases;
+pub mod precision;
+pub mod races;
 pub mod recovery;
 pub mod risk;
 pub mod tape;
@@ -28,6 +31,9 @@ pub const STAGES: &[Stage] = &[
     order_types::STAGE, // 8
     risk::STAGE,        // 9
     phases::STAGE,      // 10
+    races::STAGE,       // 11
+    precision::STAGE,   // 12
+    order_entry::STAGE, // 13
     clients::STAGE,     // 14
     recovery::STAGE,    // 15
 ];

@@ -23,7 +23,7 @@ pub const STAGE: Stage = Stage {
     title: "Recovery",
     number: 15,
     core: false,
-    builds_on: &["instruments"],
+    builds_on: &["orders", "tape"],
     cases: &[
         Case::new(
             "state",

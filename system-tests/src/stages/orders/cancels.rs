@@ -41,7 +41,8 @@ pub(super) async fn cancel(context: Context) -> Verdict {
         let book = bob.book_at(&acme, cancelled.event_seq).await?;
         book.has("bids", |book| book.bids.clone(), vec![])?
             .has("asks", |book| book.asks.clone(), vec![])?;
-        bob.rest(limit(&acme, crate::model::opposite(side), 1_000, 8)).await?;
+        bob.rest(limit(&acme, crate::model::book::opposite(side), 1_000, 8))
+            .await?;
         let open = alice.open_orders(&acme).await?;
         shown.at().same("open orders of the user", open, vec![])?;
     }

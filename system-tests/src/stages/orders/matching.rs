@@ -4,7 +4,7 @@ use optivex_proto::v1::{InsertOrderResponse, OrderStatus, PriceLevel, Side};
 
 use crate::client::{Reply, Session};
 use crate::context::Context;
-use crate::model::opposite;
+use crate::model::book::opposite;
 use crate::order::{buy, limit, sell};
 use crate::verdict::Verdict;
 
