@@ -282,6 +282,7 @@ impl Attempt<'_> {
         };
         let watermark = *history.watermark().borrow();
         if watermark > self.last_event_seq {
+            // Asked as a proof before anything was cut; only a history that could not be read then gets here.
             return Err(RecoverError::JournalBehindHistory {
                 path: self.history_directory.clone(),
                 journal: self.last_event_seq,

@@ -3,7 +3,7 @@
 mod books;
 mod instruments;
 #[path = "../sequencer/journal.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub)] // The sequencer's test uses the rest.
 mod journal;
 mod slow;
 mod tape;
