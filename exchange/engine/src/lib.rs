@@ -7,6 +7,20 @@
 //! Deliberately absent, and never to be added: clocks, randomness, I/O, threads, async, floating
 //! point, iteration in hash order.
 
+/// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
+#[cfg(not(feature = "faults"))]
+macro_rules! fault {
+    ($fault:ident) => {
+        false
+    };
+}
+#[cfg(feature = "faults")]
+macro_rules! fault {
+    ($fault:ident) => {
+        optivex_faults::planted(optivex_faults::Fault::$fault)
+    };
+}
+
 mod auction;
 mod book;
 mod client_ids;

@@ -47,7 +47,9 @@ impl Engine {
     pub(crate) fn leave_book(&mut self, slot: u32) {
         let quantity = self.orders.node(slot).order.open_quantity();
         let instrument = self.orders.node(slot).order.instrument;
-        self.add_open(slot, -quantity);
+        if !fault!(OutstandingNotReleased) {
+            self.add_open(slot, -quantity);
+        }
         self.listings[instrument.0 as usize]
             .book
             .remove(&mut self.orders, slot, quantity);
