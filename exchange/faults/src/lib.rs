@@ -25,7 +25,7 @@ pub struct Entry {
     pub what: &'static str,
     /// The case, as stage/case, whose hint leads to it.
     pub case: &'static str,
-    /// Words of that hint's message that lead to the fault.
+    /// Words of that hint, its title or its message, that lead to the fault.
     pub clue: &'static str,
     /// Further stages that are expected to see it.
     pub also: &'static [&'static str],
@@ -64,7 +64,11 @@ mod tests {
             assert!(entry.what.ends_with('.'), "{}: a sentence", entry.name);
             assert!(!entry.clue.is_empty(), "{}: no clue", entry.name);
             assert!(entry.case.contains('/'), "{}: stage/case", entry.name);
-            assert!(!CATALOGUE[..at].iter().any(|other| other.name == entry.name), "{} twice", entry.name);
+            assert!(
+                !CATALOGUE[..at].iter().any(|other| other.name == entry.name),
+                "{} twice",
+                entry.name
+            );
         }
     }
 

@@ -28,11 +28,14 @@ pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
 /// An accepted command's event before anybody is told.
 pub(crate) fn event(_input: &Input, event: &mut Event) {
     if fault!(FillBeforeAcceptance)
-        && let [first, second, ..] = &mut event.reports[..]
+        && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted
-        && second.order.order_id == first.order.order_id
+        && let Some(fill) = event.reports[1..]
+            .iter_mut()
+            .find(|report| report.order.order_id == first.order.order_id)
     {
-        std::mem::swap(&mut first.kind, &mut second.kind);
-        std::mem::swap(&mut first.order, &mut second.order);
+        let (kind, order) = (fill.kind, fill.order);
+        (fill.kind, fill.order) = (first.kind, first.order);
+        (event.reports[0].kind, event.reports[0].order) = (kind, order);
     }
 }
