@@ -10,7 +10,7 @@
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
 #[cfg(not(feature = "faults"))]
 macro_rules! fault {
-    ($fault:ident) => {
+    ($($fault:tt)+) => {
         false
     };
 }
@@ -18,6 +18,9 @@ macro_rules! fault {
 macro_rules! fault {
     ($fault:ident) => {
         optivex_faults::planted(optivex_faults::Fault::$fault)
+    };
+    ($fault:ident in a crowd) => {
+        optivex_faults::planted_in_a_crowd(optivex_faults::Fault::$fault)
     };
 }
 

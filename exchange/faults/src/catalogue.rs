@@ -53,6 +53,34 @@ faults! {
     // phases
 
     // races
+    TradableOnceAnswered, "tradable-once-answered", "A new instrument is told before it can be traded, which is when its creation is answered.",
+        "races/create-trade-subscribe", "can be traded";
+    SymbolOfSeveral, "symbol-of-several", "Who creates the same symbol at the same time is answered the same: all succeed.",
+        "races/one-symbol-at-once", "of them succeeded";
+    RequestIdUnnoted, "request-id-unnoted", "A client_request_id is looked up before the first use of it is noted.",
+        "races/one-creation-retried-at-once", "client_request_id";
+    CancelOfACopy, "cancel-of-a-copy", "A cancel tells the open quantity as it was when the call came in.",
+        "races/insert-against-cancel", "cancelled_quantity";
+    CancelledBySeveral, "cancelled-by-several", "Who cancels an order at the same time is answered the same: all succeed.",
+        "races/cancel-against-cancel", "of them succeeded";
+    AmendOfACopy, "amend-of-a-copy", "An amend goes by the fills that there were when the call came in.",
+        "races/amend-against-fill", "filled_quantity";
+    LimitCheckedThenCounted, "limit-checked-then-counted", "A limit is checked and counted in two steps, between which others are checked.",
+        "races/last-lot-of-a-limit", "3 fit under";
+    EventOfTheMoment, "event-of-the-moment", "The answer to an insert tells the newest event instead of its own.",
+        "races/one-global-order", "event_seq";
+    BookOfBefore, "book-of-before", "GetOrderBook tells the book that was read the time before, under the event_seq of now.",
+        "races/reply-before-market-data", "without the order";
+    TapeWithASeam, "tape-with-a-seam", "Trades while a tape is being opened are in neither its past nor its future.",
+        "races/tape-under-flow", "trades";
+    ReportsWithASeam, "reports-with-a-seam", "Reports while their stream is being opened are in neither its past nor its future.",
+        "races/reports-under-flow", "report_seq";
+    CancellableOnceAnswered, "cancellable-once-answered", "A new order is told before it can be cancelled, which is when its insert is answered.",
+        "races/market-data-before-reply", "cancelled";
+    ClientIdOfTheConnection, "client-id-of-the-connection", "A client id is forgotten when its call is given up.",
+        "races/lost-answer", "retry";
+    ClientIdUnnoted, "client-id-unnoted", "A client id is looked up before the first use of it is noted.",
+        "races/one-client-id-at-once", "client id";
 
     // precision
 

@@ -11,6 +11,7 @@
 mod catalogue;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use catalogue::{CATALOGUE, Fault};
 
@@ -50,6 +51,32 @@ pub fn plant(name: &str) -> Result<&'static Entry, String> {
 #[inline]
 pub fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(&fault)
+}
+
+/// Whether this is the fault that was planted, and there is a [`Crowd`] for it to show in.
+#[inline]
+pub fn planted_in_a_crowd(fault: Fault) -> bool {
+    planted(fault) && CROWD.load(Ordering::Acquire) > 1
+}
+
+/// One of those who insert at the same time: what is wrong only then asks whether there are several.
+#[derive(Debug)]
+pub struct Crowd(());
+
+static CROWD: AtomicUsize = AtomicUsize::new(0);
+
+impl Crowd {
+    /// One more, until it is dropped.
+    pub fn enter() -> Self {
+        CROWD.fetch_add(1, Ordering::AcqRel);
+        Self(())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        CROWD.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! these cannot reach asks `fault!` where it stands.
 
 mod journal;
+mod races;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
@@ -22,7 +23,7 @@ pub(crate) fn parts(mut parts: Parts) -> Parts {
 
 /// A command before the engine decides it.
 pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
-    command
+    races::command(command)
 }
 
 /// An accepted command's event before anybody is told.
@@ -38,4 +39,5 @@ pub(crate) fn event(_input: &Input, event: &mut Event) {
         (fill.kind, fill.order) = (first.kind, first.order);
         (event.reports[0].kind, event.reports[0].order) = (kind, order);
     }
+    races::event(event);
 }

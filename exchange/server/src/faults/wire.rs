@@ -39,6 +39,9 @@ where
         rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
         token: token.and_then(|token| token.to_str().ok()).map(ToOwned::to_owned),
     };
+    if super::races::concerns(&call.rpc) {
+        return super::races::call(&call, routes, request.map(Body::new)).await;
+    }
     let (parts, body) = request.into_parts();
     let body = request_lens(&call).through(Body::new(body));
     let answer = routes.call(Request::from_parts(parts, body)).await?;
@@ -100,7 +103,7 @@ impl Lens {
         })))
     }
 
-    fn through(self, body: Body) -> Body {
+    pub(super) fn through(self, body: Body) -> Body {
         match self.0 {
             None => body,
             Some(change) => Body::new(Changed {
