@@ -46,11 +46,85 @@ faults! {
 
     // order-types
 
-    // limits
-    OutstandingNotReleased, "outstanding-not-released", "What a cancel takes out of the book still counts as outstanding.",
-        "limits/outstanding-quantity", "outstanding";
+    // risk
+    OutstandingOfBuys, "outstanding-of-buys", "Only buy orders count as outstanding.",
+        "risk/outstanding-quantity", "both sides";
+    AmountOfBuys, "amount-of-buys", "The outstanding amount is that of buy orders.",
+        "risk/outstanding-amount", "both sides";
+    UserLimitsByInstrument, "user-limits-by-instrument", "A user's limit counts each instrument for itself.",
+        "risk/user-outstanding", "over all instruments";
+    LimitOffByOne, "limit-off-by-one", "One more than the limit is taken.",
+        "risk/order-quantity", "not a lot more", also "races";
+    PositionWithoutOrders, "position-without-orders", "The position limit looks at lots held, not at what open orders may add.",
+        "risk/position", "if every open order";
+    OutstandingNotReleased, "outstanding-not-released", "What a cancel takes off the book still counts as outstanding.",
+        "risk/released-by-cancel", "release", also "recovery";
+    FillNotReleased, "fill-not-released", "What a resting order has traded still counts as outstanding.",
+        "risk/released-by-fill", "fill releases", also "orders";
+    RemainderOutstanding, "remainder-outstanding", "The remainder of an order that does not rest counts as outstanding.",
+        "risk/released-by-remainder", "outstanding no more";
+    SelfTradeNotReleased, "self-trade-not-released", "What self-trade prevention cancels still counts as outstanding.",
+        "risk/released-by-self-trade", "outstanding no more";
+    CountsWhatRests, "counts-what-rests", "Of an insert only what would rest is held against the limits.",
+        "risk/counts-whole", "counts whole";
+    MarketAmountFree, "market-amount-free", "A market order counts no amount.",
+        "risk/market-amount", "market order";
+    AmendCountsWhole, "amend-counts-whole", "An amend counts its whole new quantity, not what it adds.",
+        "risk/amend-growth", "grow";
+    LimitsOfAnybody, "limits-of-anybody", "Limits in an instrument are kept by the instrument: the first user's hold for all.",
+        "risk/others-untouched", "never touch another user";
+    LimitedIdKept, "limited-id-kept", "An order that a limit refused has used its client id up.",
+        "risk/no-trace", "client id";
+    LimitsMerged, "limits-merged", "Setting a user's limits keeps those that are absent.",
+        "risk/replace-and-lift", "replaces all";
+    InstrumentLimitsFirst, "instrument-limits-first", "The instrument's limits are judged before the user's.",
+        "risk/order-of-judgement", "User limits are judged before";
+    UsageOfLimits, "usage-of-limits", "Usage leaves out what has no limit.",
+        "risk/usage", "not zero";
+    NegativeIsNone, "negative-is-none", "A negative limit is taken for none.",
+        "risk/form", "negative limit";
+    LimitsForAllToSee, "limits-for-all-to-see", "Any trader may read the limits of any other.",
+        "risk/roles", "ROLE_ADMIN";
+    CancelsUncounted, "cancels-uncounted", "A cancel is no message.",
+        "risk/message-rate", "cancels are messages";
+    RetriesCount, "retries-count", "The retry of a client id counts as a message.",
+        "risk/message-rate-refused", "retry";
+    WindowOfBuys, "window-of-buys", "Rolling limits count buy orders only.",
+        "risk/rolling-quantity", "both sides";
+    WindowForgottenWhenLifted, "window-forgotten-when-lifted", "A rolling window begins anew when limits are set.",
+        "risk/rolling-keeps-counting", "while it is lifted";
+    TumblingWindow, "tumbling-window", "Windows follow one another, each beginning with nothing, instead of sliding.",
+        "risk/rolling-slides", "any window";
 
     // phases
+    AuctionTrades, "auction-trades", "Orders trade as they come in an AUCTION, too.",
+        "phases/auction-rests", "nothing trades";
+    AuctionTakesAll, "auction-takes-all", "An AUCTION takes orders that may not rest.",
+        "phases/auction-refuses", "PHASE_FORBIDS";
+    SurplusIgnored, "surplus-ignored", "The auction price maximises volume and does not look at what is left.",
+        "phases/uncross-random", "contract's rule";
+    LastPriceIgnored, "last-price-ignored", "Of equally good auction prices the lowest is taken, whatever the last trade was.",
+        "phases/uncross-price", "nearest to the last trade";
+    UncrossAtAsks, "uncross-at-asks", "An uncross trades at each ask's own price.",
+        "phases/uncross-priority", "at one price";
+    UncrossFromAuction, "uncross-from-auction", "Only an AUCTION is uncrossed: a crossed book that was halted stays crossed.",
+        "phases/uncross-after-halt", "from HALTED";
+    StaleIndicative, "stale-indicative", "A cancel in an AUCTION leaves the indicative price as it was.",
+        "phases/indicative", "if it uncrossed now";
+    HaltTakesOrders, "halt-takes-orders", "HALTED takes orders that rest.",
+        "phases/halted", "only cancels";
+    CloseKeepsOrders, "close-keeps-orders", "CLOSED cancels no orders.",
+        "phases/closed", "every open order is cancelled";
+    SamePhaseCounts, "same-phase-counts", "The current phase again is a change of the book.",
+        "phases/same-phase", "changes nothing";
+    NoPhaseIsContinuous, "no-phase-is-continuous", "A phase change without a phase goes to CONTINUOUS.",
+        "phases/phase-refusals", "a phase";
+    SuspensionKeepsOrders, "suspension-keeps-orders", "A suspension leaves the user's orders in the book.",
+        "phases/suspend", "cancels the user's open orders";
+    SuspendedMayNotLook, "suspended-may-not-look", "A suspended user's orders and positions are refused to it.",
+        "phases/suspend-others", "may still look";
+    CommentCut, "comment-cut", "A comment that is too long is cut instead of refused.",
+        "phases/suspend-refusals", "at most 256 bytes";
 
     // races
     TradableOnceAnswered, "tradable-once-answered", "A new instrument is told before it can be traded, which is when its creation is answered.",

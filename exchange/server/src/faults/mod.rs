@@ -6,6 +6,8 @@
 
 mod journal;
 mod races;
+mod unary;
+mod venue;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
@@ -22,12 +24,12 @@ pub(crate) fn parts(mut parts: Parts) -> Parts {
 }
 
 /// A command before the engine decides it.
-pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
-    races::command(command)
+pub(crate) fn command(command: Command, engine: &Engine) -> Command {
+    races::command(venue::command(command, engine))
 }
 
 /// An accepted command's event before anybody is told.
-pub(crate) fn event(_input: &Input, event: &mut Event) {
+pub(crate) fn event(input: &Input, event: &mut Event) {
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted
@@ -39,5 +41,6 @@ pub(crate) fn event(_input: &Input, event: &mut Event) {
         (fill.kind, fill.order) = (first.kind, first.order);
         (event.reports[0].kind, event.reports[0].order) = (kind, order);
     }
+    venue::event(&input.command, event);
     races::event(event);
 }

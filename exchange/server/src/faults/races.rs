@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full, StreamBody};
+use bytes::Bytes;
+use http::{Request, Response};
 use optivex_engine::command::OrderRef;
 use optivex_engine::event::{Outcome, ReportKind};
 use optivex_engine::types::{InstrumentId, OrderId};
@@ -23,8 +22,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tower_service::Service;
 
+use super::unary::{Forward, Unary, decode};
 use super::wire::{Call, Lens};
 
 /// Long enough that others come between, short enough that nobody waits for it.
@@ -128,8 +127,7 @@ pub(super) fn concerns(rpc: &str) -> bool {
 
 /// Calls the service, with the planted fault around it.
 pub(super) async fn call(call: &Call, routes: Routes, request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    let (parts, body) = request.into_parts();
-    let mut forward = Forward { routes, parts };
+    let (mut forward, body) = Forward::new(routes, request);
     match call.rpc.as_str() {
         "SubscribeTrades" => {
             let before = LAST_TRADE.load(Ordering::Acquire);
@@ -155,11 +153,9 @@ pub(super) async fn call(call: &Call, routes: Routes, request: Request<Body>) ->
         }
         _ => {}
     }
-    let Ok(body) = body.collect().await else {
+    let Some(request) = super::unary::read(body).await else {
         return Ok(tonic::Status::internal("the request broke off").into_http());
     };
-    let request = body.to_bytes();
-    let request = request.slice(request.len().min(5)..);
     let answer = match call.rpc.as_str() {
         "CreateInstrument" => create_instrument(&mut forward, &request).await,
         "InsertOrder" => insert_order(&mut forward, &request).await,
@@ -328,76 +324,4 @@ impl Drop for ForgetsIfDropped {
     fn drop(&mut self) {
         memory().forgotten.extend(self.0.take());
     }
-}
-
-/// The way to the service.
-struct Forward {
-    routes: Routes,
-    parts: http::request::Parts,
-}
-
-impl Forward {
-    async fn through(mut self, body: Body, lens: Lens) -> Result<Response<Body>, Infallible> {
-        let answer = self.routes.call(Request::from_parts(self.parts, body)).await?;
-        Ok(answer.map(|body| lens.through(body)))
-    }
-
-    async fn call(&mut self, message: &Bytes) -> Unary {
-        let body = Body::new(Full::new(framed(message)));
-        let Ok(answer) = self.routes.call(Request::from_parts(self.parts.clone(), body)).await;
-        let (parts, body) = answer.into_parts();
-        let (message, trailers) = match body.collect().await {
-            Ok(body) => {
-                let trailers = body.trailers().cloned();
-                let bytes = body.to_bytes();
-                ((bytes.len() > 5).then(|| bytes.slice(5..)), trailers)
-            }
-            Err(_) => (None, None),
-        };
-        Unary {
-            headers: parts.headers,
-            message,
-            trailers,
-        }
-    }
-}
-
-/// The answer to a unary call.
-#[derive(Clone, Debug)]
-struct Unary {
-    headers: HeaderMap,
-    message: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl Unary {
-    fn message<M: Message + Default>(&self) -> Option<M> {
-        M::decode(self.message.clone()?).ok()
-    }
-
-    fn tell<M: Message>(&mut self, message: &M) {
-        self.message = Some(message.encode_to_vec().into());
-    }
-
-    fn into_response(self) -> Response<Body> {
-        let data = self.message.map(|message| http_body::Frame::data(framed(&message)));
-        let trailers = self.trailers.map(http_body::Frame::trailers);
-        let frames = data.into_iter().chain(trailers).map(Ok::<_, tonic::Status>);
-        let body = StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<_>>()));
-        let mut response = Response::new(Body::new(body));
-        *response.headers_mut() = self.headers;
-        response
-    }
-}
-
-fn decode<M: Message + Default>(message: &Bytes) -> M {
-    M::decode(message.clone()).unwrap_or_default()
-}
-
-fn framed(message: &Bytes) -> Bytes {
-    let mut framed = BytesMut::with_capacity(5 + message.len());
-    framed.put_u8(0);
-    framed.put_u32(message.len() as u32);
-    framed.put_slice(message);
-    framed.freeze()
 }

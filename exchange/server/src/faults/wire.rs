@@ -24,7 +24,6 @@ pub(super) struct Call {
     /// Last part of the rpc's path: `InsertOrder`.
     pub(super) rpc: String,
     /// The token of the call, if it has one.
-    #[expect(dead_code, reason = "faults of the login stage ask for it")]
     pub(super) token: Option<String>,
 }
 
@@ -42,6 +41,9 @@ where
     if super::races::concerns(&call.rpc) {
         return super::races::call(&call, routes, request.map(Body::new)).await;
     }
+    if super::venue::concerns(&call.rpc) {
+        return super::venue::call(&call, routes, request.map(Body::new)).await;
+    }
     let (parts, body) = request.into_parts();
     let body = request_lens(&call).through(Body::new(body));
     let answer = routes.call(Request::from_parts(parts, body)).await?;
@@ -51,12 +53,18 @@ where
 }
 
 /// Faults of requests.
-fn request_lens(_call: &Call) -> Lens {
+fn request_lens(call: &Call) -> Lens {
+    if let Some(lens) = super::venue::request_lens(call) {
+        return lens;
+    }
     Lens::clear()
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
+    if let Some(lens) = super::venue::response_lens(call) {
+        return lens;
+    }
     match call.rpc.as_str() {
         "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
             if let Some(book) = &mut answer.book {
