@@ -170,6 +170,10 @@ impl Engine {
             let (bid_slot, ask_slot) = (bid.head, ask.head);
             let bid = &self.orders.node(bid_slot).order;
             let ask = &self.orders.node(ask_slot).order;
+            if fault!(UncrossWithoutSelfTrades) && bid.user == ask.user {
+                self.cancel_resting(ask_slot, CancelReason::SelfTrade, event);
+                continue;
+            }
             let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
             left -= quantity;
             let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));

@@ -106,7 +106,9 @@ faults! {
     LastPriceIgnored, "last-price-ignored", "Of equally good auction prices the lowest is taken, whatever the last trade was.",
         "phases/uncross-price", "nearest to the last trade";
     UncrossAtAsks, "uncross-at-asks", "An uncross trades at each ask's own price.",
-        "phases/uncross-priority", "at one price";
+        "phases/uncross-random", "at the price";
+    UncrossWithoutSelfTrades, "uncross-without-self-trades", "An uncross cancels an ask that meets a bid of its own user.",
+        "phases/uncross-priority", "own orders too";
     UncrossFromAuction, "uncross-from-auction", "Only an AUCTION is uncrossed: a crossed book that was halted stays crossed.",
         "phases/uncross-after-halt", "from HALTED";
     StaleIndicative, "stale-indicative", "A cancel in an AUCTION leaves the indicative price as it was.",

@@ -67,7 +67,7 @@ pub(super) fn request_lens(call: &Call) -> Option<Lens> {
     Some(match call.rpc.as_str() {
         "SetUserRiskLimits" if fault!(NegativeIsNone) => {
             Lens::each(move |request: &mut pb::SetUserRiskLimitsRequest| {
-                for limits in &mut request.limits {
+                if let Some(limits) = &mut request.limits {
                     positive(&mut limits.max_outstanding_quantity);
                     positive(&mut limits.max_outstanding_amount_e4);
                 }
@@ -75,7 +75,7 @@ pub(super) fn request_lens(call: &Call) -> Option<Lens> {
         }
         "SetInstrumentRiskLimits" if fault!(NegativeIsNone) => {
             Lens::each(move |request: &mut pb::SetInstrumentRiskLimitsRequest| {
-                for limits in &mut request.limits {
+                if let Some(limits) = &mut request.limits {
                     positive(&mut limits.max_outstanding_quantity);
                     positive(&mut limits.max_outstanding_amount_e4);
                     positive(&mut limits.max_order_quantity);
