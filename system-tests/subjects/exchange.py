@@ -68,8 +68,11 @@ SERVICES = {
 
 BUY, SELL = common_pb2.SIDE_BUY, common_pb2.SIDE_SELL
 OPPOSITE = {BUY: SELL, SELL: BUY}
+RESTS = execution_pb2.TIME_IN_FORCE_GOOD_TILL_CANCELLED
+IMMEDIATE = execution_pb2.TIME_IN_FORCE_IMMEDIATE_OR_CANCEL
 VIEWER, TRADER, ADMIN = auth_pb2.ROLE_VIEWER, auth_pb2.ROLE_TRADER, auth_pb2.ROLE_ADMIN
 
+SYMBOL = r"[A-Z0-9._-]{1,16}"
 PRICE_MAX = 10**13
 QUANTITY_MAX = 10**9
 MULTIPLIER_MAX = 10**6
@@ -638,7 +641,7 @@ class Exchange(
 
     @rpc(ADMIN)
     def CreateInstrument(self, request, session):
-        check(re.fullmatch(r"[A-Z0-9._-]{1,16}", request.symbol), "symbol", "1 to 16 of A-Z, 0-9, '.', '_', '-'")
+        check(re.fullmatch(SYMBOL, request.symbol), "symbol", "1 to 16 of A-Z, 0-9, '.', '_', '-'")
         check_text(request.description, "description", 256)
         check(re.fullmatch(r"[A-Z]{3}", request.currency), "currency", "an ISO 4217 code, three letters")
         check(1 <= request.multiplier <= MULTIPLIER_MAX, "multiplier", f"1 to {MULTIPLIER_MAX}")
@@ -680,6 +683,7 @@ class Exchange(
     @rpc()
     def ListInstruments(self, request, session):
         most = page(request)
+        check(re.fullmatch(SYMBOL, request.page_token or "-"), "page_token", "not of a previous answer")
         symbols = sorted(symbol for symbol in self.books if symbol > request.page_token)
         return info_pb2.ListInstrumentsResponse(
             instruments=[self.books[symbol].instrument for symbol in symbols[:most]],
@@ -735,7 +739,7 @@ class Exchange(
             user.orders[order.order_id] = order
             self.report(execution_pb2.EXECUTION_KIND_ACCEPTED, order)
             fills = self.match(order)
-            if order.open and terms["time_in_force"] == execution_pb2.TIME_IN_FORCE_IMMEDIATE_OR_CANCEL:
+            if order.open and terms["time_in_force"] == IMMEDIATE:
                 self.end(order, execution_pb2.CANCEL_REASON_TIME_IN_FORCE)
             elif order.open:
                 book.add(order)
@@ -757,11 +761,8 @@ class Exchange(
     def order_terms(self, request):
         """Checks the form of a new order, and fills the defaults in."""
         market = request.type == execution_pb2.ORDER_TYPE_MARKET
-        default_life = (
-            execution_pb2.TIME_IN_FORCE_IMMEDIATE_OR_CANCEL if market else execution_pb2.TIME_IN_FORCE_GOOD_TILL_CANCELLED
-        )
-        life = request.time_in_force or default_life
-        rests = life == execution_pb2.TIME_IN_FORCE_GOOD_TILL_CANCELLED
+        life = request.time_in_force or (IMMEDIATE if market else RESTS)
+        rests = life == RESTS
         check_enum(common_pb2.Side, request.side, "side")
         check(1 <= request.quantity <= QUANTITY_MAX, "quantity", f"1 to {QUANTITY_MAX}")
         check(abs(request.price_e4) <= PRICE_MAX, "price_e4", f"at most {PRICE_MAX} either way")
@@ -1187,12 +1188,25 @@ class Exchange(
         return risk_limits_pb2.GetRiskUsageResponse(usages=usages, event_seq=self.event_seq)
 
 
+    # -- What belongs to the extensions
+
+    async def left_out(self, request, context):
+        await NotHere("an extension of the contract").abort(context)
+
+    AmendOrder = OrderEntry = SetTradingPhase = SuspendUser = ResumeUser = left_out
+
+
 # ---------------------------------------------------------------------------------------------------------
 # The launch convention
 
 
 async def main():
-    users = read_users(os.environ["OPTIVEX_USERS"])
+    try:
+        listen, users = os.environ["OPTIVEX_LISTEN"], read_users(os.environ["OPTIVEX_USERS"])
+    except KeyError as missing:
+        sys.exit(f"not set, or missing in the users file: {missing}")
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        sys.exit(f"users file: {error}")
     # Two programs at one port would share its connections.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     exchange = Exchange(users)
@@ -1202,10 +1216,10 @@ async def main():
     health_pb2_grpc.add_HealthServicer_to_server(serving, server)
     names = [f"optivex.v1.{service}" for service in SERVICES]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    server.add_insecure_port(os.environ["OPTIVEX_LISTEN"])
+    server.add_insecure_port(listen)
     await server.start()
     await serving.set("", health_pb2.HealthCheckResponse.SERVING)
-    print(f"serving {os.environ['OPTIVEX_LISTEN']}", flush=True)
+    print(f"serving {listen}; nothing is kept when this ends", flush=True)
 
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
