@@ -3,21 +3,16 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::process::Command;
 
 use optivex_system_tests::launch::{Home, Launcher};
 use optivex_system_tests::users::UsersFile;
-use support::exchange;
+use support::{exchange, program, text};
 
 /// Runs the program; the exchange is to pass. What it told.
 fn passes(arguments: &[&OsStr]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_system-tests"))
-        .args(arguments)
-        .output()
-        .expect("the tests run");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{told}\n{errors}");
+    let output = program(arguments);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
     told
 }
 
