@@ -54,6 +54,8 @@ pub struct Case {
     pub alone: bool,
     /// Only with `--launch`: the case starts exchanges of its own.
     pub launches: bool,
+    /// It measures for as long as `--load-time` says, and tells a score.
+    pub measures: bool,
     /// What it does.
     pub run: Run,
 }
@@ -70,6 +72,7 @@ impl Case {
             base: false,
             alone: false,
             launches: false,
+            measures: false,
             run,
         }
     }
@@ -96,6 +99,12 @@ impl Case {
     pub const fn launches(mut self) -> Self {
         self.launches = true;
         self
+    }
+
+    /// Measures, alone, for as long as `--load-time` says: that comes on top of the timeout.
+    pub const fn measures(mut self) -> Self {
+        self.measures = true;
+        self.alone()
     }
 
     /// Fails after so many seconds.

@@ -125,6 +125,7 @@ fn run(stages: &[Stage], until_first_failure: bool) -> Summary {
         seed: 7,
         jobs: 1,
         patience: Duration::from_secs(1),
+        load_time: Duration::from_secs(1),
         until_first_failure,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
