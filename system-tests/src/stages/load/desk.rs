@@ -13,9 +13,18 @@ use crate::verdict::{Stop, Verdict};
 /// Every pair that sends to one server.
 pub(super) struct Desk {
     pub(super) pairs: Vec<Pair>,
+    /// The server is the echo: what it does wrong is our trouble.
+    pub(super) ours: bool,
 }
 
 impl Desk {
+    pub(super) fn new(ours: bool) -> Self {
+        Self {
+            pairs: Vec::new(),
+            ours,
+        }
+    }
+
     /// Keeps so many orders a pair in flight, until it is over.
     pub(super) async fn closed(&mut self, window: usize, until: Until) -> Verdict<Round> {
         self.all(|mut pair, _| async move {
@@ -63,7 +72,7 @@ impl Desk {
         let mut sum = Round::new()?;
         while let Some(ended) = running.join_next().await {
             let (pair, round) = ended.map_err(|error| Stop::trouble(format!("a pair of the load broke: {error}")))?;
-            sum.add(&round?)?;
+            sum.add(&self.blames(round)?)?;
             self.pairs.push(pair);
         }
         sum.took = begun.elapsed();
@@ -72,10 +81,18 @@ impl Desk {
 
     /// Streams end with OK, and tell nothing more.
     pub(super) async fn finish(&mut self) -> Verdict {
-        for pair in &mut self.pairs {
-            pair.finish().await?;
+        for place in 0..self.pairs.len() {
+            let finished = self.pairs[place].finish().await;
+            self.blames(finished)?;
         }
         Ok(())
+    }
+
+    fn blames<T>(&self, verdict: Verdict<T>) -> Verdict<T> {
+        match verdict {
+            Err(Stop::Failed(failure)) if self.ours => Err(Stop::trouble(format!("the echo of the tests: {failure}"))),
+            verdict => verdict,
+        }
     }
 }
 

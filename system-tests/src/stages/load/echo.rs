@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
@@ -31,6 +32,11 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) fn start() -> Verdict<Self> {
+        Self::serve(Acknowledge::default())
+    }
+
+    /// Another service in its place.
+    pub(super) fn serve(service: impl ExecutionService) -> Verdict<Self> {
         let ours = |error: std::io::Error| Stop::trouble(format!("an echo: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -40,12 +46,12 @@ impl Echo {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ours)?;
         listener.set_nonblocking(true).map_err(ours)?;
         let url = format!("http://{}", listener.local_addr().map_err(ours)?);
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(ours)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let service = ExecutionServiceServer::new(Acknowledge::default());
+        let service = ExecutionServiceServer::new(service);
         runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
-        drop(_inside);
+        drop(inside);
         Ok(Self {
             runtime: Some(runtime),
             url,
@@ -64,10 +70,10 @@ impl Drop for Echo {
 
 #[derive(Default)]
 struct Acknowledge {
-    orders: std::sync::Arc<AtomicU64>,
+    orders: Arc<AtomicU64>,
 }
 
-fn acknowledge(orders: &AtomicU64, order: &InsertOrderRequest) -> InsertOrderResponse {
+pub(super) fn acknowledge(orders: &AtomicU64, order: &InsertOrderRequest) -> InsertOrderResponse {
     let number = orders.fetch_add(1, Ordering::Relaxed) + 1;
     InsertOrderResponse {
         order_id: number,
@@ -88,11 +94,11 @@ fn answer(orders: &AtomicU64, request: &OrderEntryRequest) -> Result<OrderEntryR
     }
 }
 
-fn only_inserts() -> Status {
+pub(super) fn only_inserts() -> Status {
     Status::unimplemented("the echo knows inserts only")
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ExecutionService for Acknowledge {
@@ -109,7 +115,7 @@ impl ExecutionService for Acknowledge {
         &self,
         request: Request<Streaming<OrderEntryRequest>>,
     ) -> Result<Response<Self::OrderEntryStream>, Status> {
-        let orders = std::sync::Arc::clone(&self.orders);
+        let orders = Arc::clone(&self.orders);
         let answers = request.into_inner().map(move |request| answer(&orders, &request?));
         Ok(Response::new(Box::pin(answers)))
     }

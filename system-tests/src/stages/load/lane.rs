@@ -86,13 +86,15 @@ struct Came {
     made: Made,
     due: Instant,
     at: Instant,
+    /// On a stream.
+    request_id: Option<u64>,
     answer: Answer,
 }
 
 /// As it came: told as such if it is wrong.
 enum Answer {
     Call(Box<InsertOrderResponse>),
-    Stream(u64, Box<OrderEntryResponse>),
+    Stream(Box<OrderEntryResponse>),
     Refused(Status),
     Ended,
     Silence,
@@ -203,6 +205,7 @@ impl Pair {
                         made,
                         due,
                         at: Instant::now(),
+                        request_id: None,
                         answer,
                     }
                 });
@@ -253,54 +256,52 @@ impl Lane {
 
     /// The order as acknowledged; anything else is a failure that shows the order and its answer.
     fn take(&self, came: &Came) -> Verdict<Placed> {
+        let (told, expected) = match self.judge(came) {
+            Ok(placed) => return Ok(placed),
+            Err(wrong) => wrong,
+        };
         let request = came.made.request(&self.symbol);
-        let told = match &came.answer {
-            Answer::Call(reply) => match came.made.judge(reply) {
-                Ok(placed) => return Ok(placed),
-                Err(wrong) => wrong,
-            },
-            Answer::Stream(request_id, reply) if reply.request_id != *request_id => (
+        let at = match came.request_id {
+            Some(request_id) => {
+                let at = self.session.note(ORDER_ENTRY);
+                at.sent(&command(request_id, request));
+                at
+            }
+            None => {
+                let at = self.session.note(INSERT);
+                at.sent(&request);
+                at
+            }
+        };
+        match &came.answer {
+            Answer::Call(reply) => at.came(&**reply),
+            Answer::Stream(reply) => at.came(&**reply),
+            Answer::Refused(status) => drop(at.refused(status)),
+            Answer::Ended | Answer::Silence => at.came_other(format!("({told})")),
+        }
+        Err(at.fail(told, expected))
+    }
+
+    /// The order as acknowledged; or what came, and what was expected.
+    fn judge(&self, came: &Came) -> Result<Placed, (String, String)> {
+        let (told, expected) = match &came.answer {
+            Answer::Call(reply) => return came.made.judge(reply),
+            Answer::Stream(reply) if Some(reply.request_id) != came.request_id => (
                 format!("request_id is {}", reply.request_id),
-                format!("request_id {request_id}: commands are answered in the order sent, each once"),
+                "commands to be answered in the order sent, each once",
             ),
-            Answer::Stream(_, reply) => match &reply.result {
-                Some(Outcome::Insert(insert)) => match came.made.judge(insert) {
-                    Ok(placed) => return Ok(placed),
-                    Err(wrong) => wrong,
-                },
-                _ => ("another result".to_owned(), "result insert".to_owned()),
+            Answer::Stream(reply) => match &reply.result {
+                Some(Outcome::Insert(insert)) => return came.made.judge(insert),
+                _ => ("another result".to_owned(), "result insert"),
             },
-            Answer::Refused(status) => (Refusal::of(status).to_string(), "the order to be taken".to_owned()),
-            Answer::Ended => (
-                "the stream ended with OK".to_owned(),
-                "an answer to each command".to_owned(),
-            ),
+            Answer::Refused(status) => (Refusal::of(status).to_string(), "the order to be taken"),
+            Answer::Ended => ("the stream ended with OK".to_owned(), "an answer to each command"),
             Answer::Silence => (
                 format!("no answer within {} s", self.session.patience().as_secs()),
-                "an answer to each command".to_owned(),
+                "an answer to each command",
             ),
         };
-        let on_stream = matches!(came.answer, Answer::Stream(..) | Answer::Ended);
-        let at = self.session.note(if on_stream { ORDER_ENTRY } else { INSERT });
-        match &came.answer {
-            Answer::Stream(request_id, reply) => {
-                at.sent(&command(*request_id, request));
-                at.came(&**reply);
-            }
-            Answer::Call(reply) => {
-                at.sent(&request);
-                at.came(&**reply);
-            }
-            Answer::Refused(status) => {
-                at.sent(&request);
-                at.refused(status);
-            }
-            Answer::Ended | Answer::Silence => {
-                at.sent(&request);
-                at.came_other(format!("({})", told.0));
-            }
-        }
-        Err(at.fail(told.0, told.1))
+        Err((told, expected.to_owned()))
     }
 }
 
@@ -354,7 +355,7 @@ impl Wire {
             return std::future::pending().await;
         };
         let answer = match tokio::time::timeout_at((due + patience).into(), self.read()).await {
-            Ok(Ok(Some(reply))) => Answer::Stream(request_id, Box::new(reply)),
+            Ok(Ok(Some(reply))) => Answer::Stream(Box::new(reply)),
             Ok(Ok(None)) => Answer::Ended,
             Ok(Err(status)) => Answer::Refused(status),
             Err(_) => Answer::Silence,
@@ -365,6 +366,7 @@ impl Wire {
             made,
             due,
             at: Instant::now(),
+            request_id: Some(request_id),
             answer,
         }
     }

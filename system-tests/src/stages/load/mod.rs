@@ -5,6 +5,8 @@ mod desk;
 mod echo;
 mod lane;
 mod order;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use crate::client::Session;
 use crate::context::Context;
 use crate::run;
 use crate::score::Measurement;
-use crate::verdict::Verdict;
+use crate::verdict::{Stop, Verdict};
 use audit::Before;
 use desk::Desk;
 use echo::Echo;
@@ -73,7 +75,7 @@ async fn stream(context: Context) -> Verdict {
 async fn load(context: Context, way: Way, in_flight_max: usize) -> Verdict {
     let symbol = context.instrument().await?.symbol;
     let echo = Echo::start()?;
-    let (mut exchange, mut baseline) = (Desk { pairs: Vec::new() }, Desk { pairs: Vec::new() });
+    let (mut exchange, mut baseline) = (Desk::new(false), Desk::new(true));
     let mut before = Vec::new();
     for _ in 0..PAIRS {
         let users = [context.trader().await?, context.trader().await?];
@@ -94,8 +96,9 @@ async fn load(context: Context, way: Way, in_flight_max: usize) -> Verdict {
 }
 
 async fn stranger(context: &Context, echo: &Echo) -> Verdict<Session> {
-    Session::connect(&echo.url, "nobody (the echo)", context.log(), context.patience())
-        .await?
+    Session::connect(&echo.url, "nobody, at the echo", context.log(), context.patience())
+        .await
+        .map_err(|error| Stop::trouble(format!("the echo of the tests: {error}")))?
         // As many headers as for the exchange.
         .with_token(Some("0123456789012345678901234567890123456789012"))
 }

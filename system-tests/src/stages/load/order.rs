@@ -55,7 +55,7 @@ impl Maker {
 
     pub(super) fn make(&mut self) -> Made {
         self.number += 1;
-        let far = self.number % FAR_EVERY == 0 && self.far < FAR_MAX;
+        let far = self.number.is_multiple_of(FAR_EVERY) && self.far < FAR_MAX;
         self.far += u64::from(far);
         let away = match far {
             true => 5_000 + (self.far % FAR_LEVELS) as i64,
