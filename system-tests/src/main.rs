@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
     patience: u16,
     /// How long each case of the stage load loads the exchange, as in 5s or 2m: at least 1s
-    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = load_time)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = load_time)]
     load_time: Duration,
     /// List stages and cases, and run nothing
     #[arg(long)]

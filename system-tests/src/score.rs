@@ -41,7 +41,7 @@ impl Measurement {
     }
 }
 
-/// A row of a table; [`head`] has its names.
+/// A row of a table.
 impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [exchange, echo, ratio] = self.columns();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use optivex_proto::v1::subscribe_execution_reports_response::Event;
-use optivex_proto::v1::{ExecutionKind, Order, Position, Side, SubscribeExecutionReportsRequest};
+use optivex_proto::v1::{BookSnapshot, ExecutionKind, Order, Position, Side, SubscribeExecutionReportsRequest};
 use tokio::time::Instant;
 
 use super::lane::Lane;
@@ -221,9 +221,25 @@ async fn the_book_is_the_open_orders(any: &Session, symbol: &str, newest: u64, s
             .map(|level| (level.price_e4, (level.quantity, level.order_count)))
             .collect()
     };
-    book.has("bids (the open orders by price)", |book| told(&book.bids), bids)?
-        .has("asks (the open orders by price)", |book| told(&book.asks), asks)?;
-    Ok(())
+    level_by_level(&book, "bids", &told(&book.bids), &bids)?;
+    level_by_level(&book, "asks", &told(&book.asks), &asks)
+}
+
+/// The lowest level that differs is told: there may be many.
+fn level_by_level(book: &Reply<BookSnapshot>, side: &str, told: &Levels, open: &Levels) -> Verdict {
+    let prices: BTreeSet<&i64> = told.keys().chain(open.keys()).collect();
+    let differs = |price: &&&i64| told.get(price) != open.get(price);
+    let Some(price) = prices.iter().find(differs) else {
+        return Ok(());
+    };
+    let at = |levels: &Levels| match levels.get(price) {
+        Some((lots, orders)) => format!("{lots} lots in {orders} orders at {price}"),
+        None => format!("nothing at {price}"),
+    };
+    Err(book.fail(
+        format!("the {side} of the book have {}", at(told)),
+        format!("{}, as the users' open orders say", at(open)),
+    ))
 }
 
 async fn the_tape_has(any: &Session, symbol: &str, traded: i64) -> Verdict {
@@ -271,7 +287,14 @@ async fn reports_tell(lane: &Lane, before: &Before, symbol: &str, traded: i64) -
                         format!("order {} is accepted", order.order_id),
                         "reports of the acknowledged orders, each accepted once",
                     )?,
-                    ExecutionKind::Fill => filled += report.fill.as_ref().map_or(0, |fill| fill.quantity),
+                    ExecutionKind::Fill => {
+                        message.at().holds(
+                            !missing.contains(&order.order_id),
+                            format!("a fill of order {} comes before its ACCEPTED", order.order_id),
+                            "ACCEPTED before any of its fills",
+                        )?;
+                        filled += report.fill.as_ref().map_or(0, |fill| fill.quantity);
+                    }
                     kind => return Err(message.fail(format!("{kind:?}"), "ACCEPTED and FILL: nobody cancels")),
                 }
             }

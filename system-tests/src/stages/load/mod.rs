@@ -54,8 +54,8 @@ const PAIRS: usize = 2;
 const CALLS_IN_FLIGHT: usize = 32;
 const COMMANDS_IN_FLIGHT: usize = 256;
 /// The exchange and the echo take turns in both, so that noise hits both.
-const CLOSED_ROUNDS: u32 = 3;
-const OPEN_ROUNDS: u32 = 4;
+const CLOSED_ROUNDS: u32 = 4;
+const OPEN_ROUNDS: u32 = 8;
 /// All closed rounds take a third of the open ones' time.
 const CLOSED_PART: f64 = 1.0 / 3.0;
 /// Of what the slower of the two can take, the open loop sends so much: a queue that does not grow.
