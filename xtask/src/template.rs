@@ -36,21 +36,22 @@ const LOCK: &str = "Cargo.lock";
 pub(crate) struct Args {
     /// An empty directory, or one that is not there yet.
     directory: PathBuf,
-    /// Let cargo look for libraries in the network, too: what this repository was built with is usually enough.
-    #[arg(long)]
-    online: bool,
 }
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<Exit> {
-    let to = &args.directory;
-    refuse_used(to)?;
-    write(ws, args).with_context(|| format!("{} is not whole: remove it before you try again", to.display()))?;
+    write(ws, &args.directory)?;
     println!(
-        "{} is the repository that participants start from: README.md leads through the first day.\n\
+        "{} is the repository that participants start from; its README.md leads through the first day.\n\
          It is not under version control yet: git init, git add, git commit there.",
-        to.display()
+        args.directory.display()
     );
     Ok(Exit::Ok)
+}
+
+/// Writes it into a directory that is empty or not there.
+pub(crate) fn write(ws: &Workspace, to: &Path) -> Result<()> {
+    refuse_used(to)?;
+    fill(ws, to).with_context(|| format!("{} is not whole: remove it before you try again", to.display()))
 }
 
 /// Nothing that is there is ever overwritten.
@@ -66,27 +67,27 @@ fn refuse_used(to: &Path) -> Result<()> {
     }
 }
 
-fn write(ws: &Workspace, args: &Args) -> Result<()> {
-    let to = &args.directory;
+fn fill(ws: &Workspace, to: &Path) -> Result<()> {
     for (from, place) in PARTS {
         copy(&ws.root.join(from), &to.join(place))?;
     }
     let manifest = manifest(to, &read(&ws.root.join(MANIFEST))?)?;
-    put(&to.join(MANIFEST), &manifest)?;
+    fs::write(to.join(MANIFEST), manifest).context(MANIFEST)?;
     // The versions that this repository is tested with; cargo leaves out what is not needed there.
     copy(&ws.root.join(LOCK), &to.join(LOCK))?;
     let sh = ws.shell()?;
-    let to = std::path::absolute(to).context("no current directory")?;
-    sh.change_dir(&to);
-    let offline = (!args.online).then_some("--offline");
-    cmd!(sh, "cargo update --quiet --workspace {offline...}")
+    sh.change_dir(std::path::absolute(to).context("no current directory")?);
+    let offline = cmd!(sh, "cargo update --quiet --workspace --offline")
+        .quiet()
+        .ignore_stderr();
+    if offline.run().is_ok() {
+        return Ok(());
+    }
+    // A machine that did not build this repository yet.
+    cmd!(sh, "cargo update --quiet --workspace")
         .quiet()
         .run()
-        .map_err(|error| {
-            let hint = "cargo cannot make Cargo.lock; was this repository built here? If not: --online";
-            Failure::new(Exit::Infrastructure, format!("{hint} ({error})"))
-        })?;
-    Ok(())
+        .map_err(|error| Failure::new(Exit::Infrastructure, format!("cargo cannot make {LOCK}: {error}")).into())
 }
 
 /// A file, or all of a folder.
@@ -108,10 +109,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
-}
-
-fn put(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// The written repository's own manifest, with what its members inherit taken from ours.
