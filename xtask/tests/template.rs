@@ -94,6 +94,7 @@ fn the_written_repository_is_whole() {
         exchange/src/services/risk_limits.rs
         exchange/src/users.rs
         exchange/src/venue.rs
+        exchange/tests/boot.rs
         proto/Cargo.toml
         proto/README.md
         proto/buf.yaml
@@ -111,7 +112,8 @@ fn the_written_repository_is_whole() {
         system-tests/README.md
         users.yaml
         xtask/Cargo.toml
-        xtask/src/main.rs"#]].assert_eq(&others.join("\n"));
+        xtask/src/main.rs"#]]
+    .assert_eq(&others.join("\n"));
     for (path, text) in &theirs {
         if let Some(original) = ours.get(path)
             && ![
@@ -126,6 +128,26 @@ fn the_written_repository_is_whole() {
             assert!(text == original, "{path} is not as it is here");
         }
     }
+}
+
+/// A page that is written here may name what stays here: not by a link.
+#[test]
+fn every_link_between_its_pages_leads_somewhere() {
+    let directory = written();
+    let theirs = files(directory.path());
+    let mut links = 0;
+    for (path, text) in theirs.iter().filter(|(path, _)| path.ends_with(".md")) {
+        let folder = directory.path().join(path).parent().expect("a folder").to_owned();
+        for part in String::from_utf8_lossy(text).split("](").skip(1) {
+            let (link, _) = part.split_once(')').expect("an end");
+            let file = link.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !link.contains("://") {
+                assert!(folder.join(file).exists(), "{path} links to {link}");
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 2, "only {links} links");
 }
 
 #[test]
