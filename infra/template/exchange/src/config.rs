@@ -7,7 +7,8 @@ use clap::Parser;
 
 /// The exchange. The system tests and the acceptance start it with nothing but the first three, in the environment.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+// The last of several wins: `cargo xtask run -- --listen …` changes what it gives itself.
+#[command(version, args_override_self = true)]
 pub struct Settings {
     /// Address to serve on
     #[arg(long, env = "OPTIVEX_LISTEN", value_name = "ADDR:PORT")]
@@ -18,7 +19,7 @@ pub struct Settings {
     /// Directory for all that must outlive the process; made if it is not there
     #[arg(long, env = "OPTIVEX_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// What to log, on standard error: `info`, `debug`, `info,exchange=trace`
+    /// What to log, on standard error: `info`, `info,exchange=debug`, `trace` for every frame
     #[arg(long, env = "OPTIVEX_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
     /// Seconds that open calls have to end when the exchange is asked to stop
