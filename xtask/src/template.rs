@@ -71,7 +71,9 @@ fn fill(ws: &Workspace, to: &Path) -> Result<()> {
     for (from, place) in PARTS {
         copy(&ws.root.join(from), &to.join(place))?;
     }
-    let manifest = manifest(to, &read(&ws.root.join(MANIFEST))?)?;
+    let ours = read(&ws.root.join(MANIFEST))?;
+    leave_out_what_tests_need(to, &ours)?;
+    let manifest = manifest(to, &ours)?;
     fs::write(to.join(MANIFEST), manifest).context(MANIFEST)?;
     // The versions that this repository is tested with; cargo leaves out what is not needed there.
     copy(&ws.root.join(LOCK), &to.join(LOCK))?;
@@ -109,6 +111,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// Our tests of the system tests stay here, so what only they need does, too.
+fn leave_out_what_tests_need(to: &Path, ours: &str) -> Result<()> {
+    let path = to.join("system-tests").join(MANIFEST);
+    let mut ours: DocumentMut = ours.parse().context(MANIFEST)?;
+    let mut theirs: DocumentMut = read(&path)?.parse().with_context(|| path.display().to_string())?;
+    let workspace = table(&mut ours, &["workspace", "dependencies"])?;
+    table(&mut theirs, &["dev-dependencies"])?.retain(|name, _| {
+        let place = workspace.get(name).and_then(|item| item.get("path")?.as_str());
+        place.is_none_or(|place| to.join(place).exists())
+    });
+    fs::write(&path, theirs.to_string()).with_context(|| path.display().to_string())
 }
 
 /// The written repository's own manifest, with what its members inherit taken from ours.
