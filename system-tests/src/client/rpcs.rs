@@ -182,24 +182,6 @@ impl Session {
         .await
     }
 
-    /// One order of the user, open or not, by the exchange's id.
-    pub async fn order(&self, order_id: u64) -> Verdict<Reply<v1::Order>> {
-        let answer = self
-            .orders(v1::ListOrdersRequest {
-                order_id,
-                ..v1::ListOrdersRequest::default()
-            })
-            .await?;
-        let at = answer.at().clone();
-        match <[v1::Order; 1]>::try_from(answer.into_inner().orders) {
-            Ok([order]) => Ok(Reply::new(order, at)),
-            Err(orders) => Err(at.fail(
-                format!("{} orders", orders.len()),
-                format!("the order {order_id} alone"),
-            )),
-        }
-    }
-
     /// All instruments, page by page; `page_size` 0 for the exchange's own.
     pub async fn all_instruments(&self, page_size: i32) -> Verdict<Vec<v1::Instrument>> {
         let mut all = Vec::new();
@@ -241,6 +223,14 @@ impl Session {
             }
             page_token = page.next_page_token.clone();
         }
+    }
+
+    /// The same, as soon as the user's newest order is shown.
+    pub async fn open_orders_with(&self, symbol: &str, newest: Option<u64>) -> Verdict<Vec<v1::Order>> {
+        if let Some(order_id) = newest {
+            self.order(order_id).await?;
+        }
+        self.open_orders(symbol).await
     }
 
     /// Inserts, and expects that the whole order rests.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use optivex_proto::v1::{BookSnapshot, ListPositionsResponse, ListTradesRequest, Order, Position, Trade};
+use optivex_proto::v1::{
+    BookSnapshot, ListOrdersRequest, ListPositionsResponse, ListTradesRequest, Order, Position, Trade,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{Reply, Session};
@@ -60,6 +62,28 @@ impl Session {
             |book| book.event_seq >= event_seq,
             format!("the book with event_seq {event_seq} or later")
         )
+    }
+
+    /// One order of the user, open or not, by the exchange's id, as soon as it shows.
+    pub async fn order(&self, order_id: u64) -> Verdict<Reply<Order>> {
+        let request = ListOrdersRequest {
+            order_id,
+            ..ListOrdersRequest::default()
+        };
+        let page = settled!(
+            self,
+            |session| session.orders(request.clone()),
+            |page| !page.orders.is_empty(),
+            format!("the order {order_id} alone")
+        )?;
+        let at = page.at().clone();
+        match <[Order; 1]>::try_from(page.into_inner().orders) {
+            Ok([order]) => Ok(Reply::new(order, at)),
+            Err(orders) => Err(at.fail(
+                format!("{} orders", orders.len()),
+                format!("the order {order_id} alone"),
+            )),
+        }
     }
 
     /// One order, as soon as it shows this event, which must have changed it.

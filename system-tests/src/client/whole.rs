@@ -4,6 +4,7 @@ use optivex_proto::v1::subscribe_execution_reports_response::Event;
 use optivex_proto::v1::{self, SubscribeExecutionReportsRequest};
 
 use super::Session;
+use crate::check::Looks;
 use crate::verdict::Verdict;
 
 impl Session {
@@ -26,6 +27,17 @@ impl Session {
             all.extend(page.trades.iter().cloned());
             if !page.has_more || page.trades.is_empty() {
                 return Ok(all);
+            }
+        }
+    }
+
+    /// All execution reports of the user, as soon as one of this event is among them.
+    pub async fn reports_through(&self, event_seq: u64) -> Verdict<Vec<v1::ExecutionReport>> {
+        let mut looks = Looks::new(self);
+        loop {
+            let reports = self.all_reports().await?;
+            if reports.last().is_some_and(|last| last.event_seq >= event_seq) || !looks.again().await {
+                return Ok(reports);
             }
         }
     }

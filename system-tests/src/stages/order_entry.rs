@@ -534,13 +534,16 @@ async fn thousands_in_flight(context: Context) -> Verdict {
 async fn half_close(context: Context) -> Verdict {
     let symbol = context.instrument().await?.symbol;
     let trader = context.trader().await?;
+    let mut newest = None;
     for count in [0, 1, 200] {
         let commands = (0..count).map(|number| insert(number, sell(&symbol, 50, 1)));
         let answers = trader.order_entry().all(commands.collect()).await?;
         ids_are(&answers, 0..count)?;
-        answers.iter().try_for_each(|answer| inserted(answer).map(drop))?;
+        for answer in &answers {
+            newest = newest.max(Some(inserted(answer)?.order_id));
+        }
     }
-    let open = trader.open_orders(&symbol).await?;
+    let open = trader.open_orders_with(&symbol, newest).await?;
     let at = trader.whole_book(&symbol).await?;
     at.at().same("open orders", open.len(), 201)
 }
@@ -606,7 +609,8 @@ async fn same_request_ids(context: Context) -> Verdict {
         }
     }
     for (user, session) in users.iter().enumerate() {
-        let open = session.open_orders(&symbol).await?;
+        let newest = orders.iter().rev().find(|(_, order)| order.0 == user);
+        let open = session.open_orders_with(&symbol, newest.map(|(id, _)| *id)).await?;
         let told: BTreeMap<u64, (usize, i64, i64)> = open
             .iter()
             .map(|order| (order.order_id, (user, order.price_e4, order.quantity)))
@@ -836,7 +840,7 @@ async fn broken_stream(context: Context) -> Verdict {
         ids.insert(reply.order_id);
     }
     let open: BTreeSet<u64> = trader
-        .open_orders(&symbol)
+        .open_orders_with(&symbol, ids.last().copied())
         .await?
         .iter()
         .map(|order| order.order_id)

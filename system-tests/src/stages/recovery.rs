@@ -96,42 +96,53 @@ struct View {
     reports: Vec<v1::ExecutionReport>,
 }
 
-async fn view(session: &Session, symbol: &str) -> Verdict<View> {
-    let mut book = session.whole_book(symbol).await?.into_inner();
+/// What was done last: each view may come to show it at its own time.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// The user's order that changed last, and by which event.
+    order: (u64, u64),
+    event_seq: u64,
+    trade_id: u64,
+}
+
+async fn view(session: &Session, symbol: &str, last: Last) -> Verdict<View> {
+    let mut book = session.book_at(symbol, last.event_seq).await?.into_inner();
     // What the book was when it was asked for may be told by a later event.
     book.event_seq = 0;
+    session.order_at(last.order.0, last.order.1).await?;
     Ok(View {
         book,
         open_orders: session.open_orders(symbol).await?,
-        positions: session
-            .positions(v1::ListPositionsRequest {})
-            .await?
-            .into_inner()
-            .positions,
-        trades: session.all_trades(symbol).await?,
-        reports: session.all_reports().await?,
+        positions: session.positions_at(last.event_seq).await?.into_inner().positions,
+        trades: session.trades_through(symbol, last.trade_id).await?,
+        reports: session.reports_through(last.order.1).await?,
     })
 }
 
 /// Some of everything: two users, trades, resting orders of both sides, an amend, a cancel.
-async fn trade_a_little(alice: &Session, bob: &Session, symbol: &str) -> Verdict {
+async fn trade_a_little(alice: &Session, bob: &Session, symbol: &str) -> Verdict<(Last, Last)> {
     let first = alice.rest(sell(symbol, 1_000, 10)).await?;
     alice.rest(sell(symbol, 1_100, 5)).await?;
-    bob.insert(buy(symbol, 1_000, 4))
-        .await?
-        .has("filled_quantity", |reply| reply.filled_quantity, 4)?;
+    let traded = bob.insert(buy(symbol, 1_000, 4)).await?;
+    traded.has("filled_quantity", |reply| reply.filled_quantity, 4)?;
     bob.rest(buy(symbol, 900, 7)).await?;
     let gone = bob.rest(buy(symbol, 800, 1)).await?;
-    bob.cancel_id(gone.order_id).await?;
-    alice
+    let cancelled = bob.cancel_id(gone.order_id).await?.event_seq;
+    let amended = alice
         .amend(v1::AmendOrderRequest {
             order: Some(v1::amend_order_request::Order::OrderId(first.order_id)),
             price_e4: None,
             quantity: Some(9),
         })
         .await?
-        .has("open_quantity", |reply| reply.open_quantity, 5)?;
-    Ok(())
+        .has("open_quantity", |reply| reply.open_quantity, 5)?
+        .event_seq;
+    let last = |order| Last {
+        order,
+        event_seq: amended,
+        trade_id: traded.fills.last().map_or(0, |fill| fill.trade_id),
+    };
+    Ok((last((first.order_id, amended)), last((gone.order_id, cancelled))))
 }
 
 /// Two users trade, the exchange ends in this way and starts again: all is as it was.
@@ -140,13 +151,13 @@ async fn survives(context: Context, end: impl AsyncFnOnce(&mut Exchange) -> Verd
     let symbol = exchange.instrument().await?.symbol;
     let (alice, bob) = (exchange.trader().await?, exchange.trader().await?);
     let (first, second) = (alice.known_user()?, bob.known_user()?);
-    trade_a_little(&alice, &bob, &symbol).await?;
-    let before = (view(&alice, &symbol).await?, view(&bob, &symbol).await?);
+    let last = trade_a_little(&alice, &bob, &symbol).await?;
+    let before = (view(&alice, &symbol, last.0).await?, view(&bob, &symbol, last.1).await?);
     end(&mut exchange).await?;
     exchange.restart().await?;
     let (alice, bob) = (exchange.login(&first).await?, exchange.login(&second).await?);
-    for (session, before) in [(&alice, before.0), (&bob, before.1)] {
-        let after = view(session, &symbol).await?;
+    for (session, last, before) in [(&alice, last.0, before.0), (&bob, last.1, before.1)] {
+        let after = view(session, &symbol, last).await?;
         same("the book", "BookSnapshot", &[after.book], &[before.book])?;
         same("open orders", "Order", &after.open_orders, &before.open_orders)?;
         same("positions", "Position", &after.positions, &before.positions)?;
@@ -286,11 +297,11 @@ async fn numbers(context: Context) -> Verdict {
             .shows("a trade_id after those before", |reply| {
                 reply.fills.first().is_some_and(|fill| fill.trade_id > trade_id)
             })?;
-        let book = alice.whole_book(&symbol).await?;
+        let book = alice.book_at(&symbol, trades.event_seq).await?;
         book.has("book_seq", |book| book.book_seq, book_seq + 2)?;
         (order_id, event_seq, book_seq) = (trades.order_id, trades.event_seq, book.book_seq);
         trade_id = trades.fills.first().map_or(0, |fill| fill.trade_id);
-        let told = alice.all_reports().await?.len();
+        let told = alice.reports_through(trades.event_seq).await?.len();
         trades.has("reports of the resting order's user", |_| told, reports + 2)?;
         reports = told;
         exchange.kill().await?;
@@ -369,7 +380,7 @@ async fn disconnect(context: Context) -> Verdict {
     let trader = exchange.login(&user).await?;
     let kept = trader.order(order.order_id).await?;
     kept.has("status", |order| order.status(), OrderStatus::Open)?;
-    let book = trader.whole_book(&symbol).await?;
+    let book = trader.book_at(&symbol, order.event_seq).await?;
     book.has(
         "bids",
         |book| book.bids.iter().map(|level| level.quantity).collect(),

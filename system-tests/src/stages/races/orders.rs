@@ -56,7 +56,7 @@ pub(super) async fn insert_against_cancel(context: Context) -> Verdict {
                 cancelled.shows("an event after all fills of the order", |reply| {
                     reply.event_seq > last_fill
                 })?;
-                let order = maker.order(order_id).await?;
+                let order = maker.order_at(order_id, cancelled.event_seq).await?;
                 order.has("status", |order| order.status(), OrderStatus::Cancelled)?;
                 order
             }
@@ -65,7 +65,7 @@ pub(super) async fn insert_against_cancel(context: Context) -> Verdict {
                 refused
                     .at()
                     .same("lots that traded, as the order is done", filled, 10)?;
-                let order = maker.order(order_id).await?;
+                let order = maker.order_at(order_id, last_fill).await?;
                 order.has("status", |order| order.status(), OrderStatus::Filled)?;
                 order
             }

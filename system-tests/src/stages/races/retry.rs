@@ -46,7 +46,7 @@ pub(super) async fn lost_answer(context: Context) -> Verdict {
             ids.insert(answer.order_id);
         }
     }
-    let open = alice.open_orders(&symbol).await?;
+    let open = alice.open_orders_with(&symbol, ids.last().copied()).await?;
     let told: BTreeSet<u64> = open.iter().map(|order| order.order_id).collect();
     let at = alice.whole_book(&symbol).await?;
     at.at().same("open orders", open.len(), ROUNDS as usize)?;
@@ -86,7 +86,7 @@ pub(super) async fn one_id_at_once(context: Context) -> Verdict {
         )?;
         ids.insert(one.order_id);
     }
-    let open = trader.open_orders(&symbol).await?;
+    let open = trader.open_orders_with(&symbol, ids.last().copied()).await?;
     let told: BTreeSet<u64> = open.iter().map(|order| order.order_id).collect();
     let at = trader.whole_book(&symbol).await?;
     at.at().same("open orders", open.len(), 20)?;

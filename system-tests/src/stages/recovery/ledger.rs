@@ -289,7 +289,7 @@ async fn cancel(session: &Session, sent: &mut Sent) -> Verdict<bool> {
 async fn acknowledged(session: &Session, sent: &mut [Sent]) -> Verdict {
     for sent in sent {
         let Some(reply) = &sent.reply else { continue };
-        let order = session.order(reply.order_id).await?;
+        let order = session.order_at(reply.order_id, reply.event_seq).await?;
         order
             .has(
                 "client_order_id",
@@ -309,7 +309,7 @@ async fn acknowledged(session: &Session, sent: &mut [Sent]) -> Verdict {
             )?;
         }
         if sent.cancelled {
-            order.has("status", |order| order.status(), OrderStatus::Cancelled)?;
+            session.is_cancelled(reply.order_id, v1::CancelReason::User).await?;
         }
         session
             .insert(sent.request.clone())
@@ -331,6 +331,7 @@ async fn in_doubt(session: &Session, sent: &mut [Sent]) -> Verdict {
         if let Some(order) = before.orders.first() {
             reply.has("order_id of the retry", |reply| reply.order_id, order.order_id)?;
         }
+        session.order(reply.order_id).await?;
         let after = session.orders(request).await?;
         after.has(
             "order ids",
