@@ -389,6 +389,9 @@ async fn outcome(ended: Result<(), Stop>, case: &Case, subject: &Subject, log: &
         Ok(()) => Outcome::Passed,
         Err(Stop::Skipped(reason)) => Outcome::Skipped { reason },
         Err(Stop::Trouble(message)) => Outcome::Error { message },
+        Err(Stop::Failed(_)) if !case.wants.is_empty() && log.has_unimplemented() => Outcome::Skipped {
+            reason: format!("needs {} too, which the exchange does not have", case.wants.join(", ")),
+        },
         Err(Stop::Failed(_)) if case.hidden => Outcome::Failed {
             message: None,
             hint: None,
