@@ -54,8 +54,8 @@ pub struct Case {
     pub alone: bool,
     /// Only with `--launch`: the case starts exchanges of its own.
     pub launches: bool,
-    /// Extensions that a case of a core stage needs too: where the exchange says UNIMPLEMENTED, the case is
-    /// skipped.
+    /// Extensions that a case needs besides what its stage builds on: where the exchange says UNIMPLEMENTED,
+    /// the case is skipped.
     pub wants: &'static [&'static str],
     /// It measures for as long as `--load-time` says, and tells a score.
     pub measures: bool,

@@ -36,7 +36,10 @@ impl Measurement {
 
     /// Columns for people: the number of the exchange, that of the echo, their ratio.
     pub(crate) fn columns(&self) -> [String; 3] {
-        let ratio = self.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ratio = self.ratio.map_or("-".to_owned(), |ratio| {
+            let digits = if ratio.abs() < 0.1 { 4 } else { 2 };
+            format!("{ratio:.digits$}")
+        });
         [number(self.exchange), number(self.echo), ratio]
     }
 }

@@ -1,6 +1,7 @@
 //! All pairs against one server: rounds of a closed loop, which finds what the server can take, and
 //! of an open loop, which sends by the clock and not by the answers.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ impl Desk {
         round
     }
 
-    /// Each pair in a task of its own.
+    /// Each pair in a task of its own; afterwards they stand as they stood before.
     async fn all<F>(&mut self, mut each: impl FnMut(Pair, usize) -> F) -> Verdict<Round>
     where
         F: Future<Output = (Pair, Verdict<Round>)> + Send + 'static,
@@ -67,14 +68,18 @@ impl Desk {
         let begun = Instant::now();
         let mut running = JoinSet::new();
         for (place, pair) in self.pairs.drain(..).enumerate() {
-            running.spawn(each(pair, place));
+            let ended = each(pair, place);
+            running.spawn(async move { (place, ended.await) });
         }
         let mut sum = Round::new()?;
+        let mut pairs = BTreeMap::new();
         while let Some(ended) = running.join_next().await {
-            let (pair, round) = ended.map_err(|error| Stop::trouble(format!("a pair of the load broke: {error}")))?;
+            let ended = ended.map_err(|error| Stop::trouble(format!("a pair of the load broke: {error}")))?;
+            let (place, (pair, round)) = ended;
             sum.add(&self.blames(round)?)?;
-            self.pairs.push(pair);
+            pairs.insert(place, pair);
         }
+        self.pairs = pairs.into_values().collect();
         sum.took = begun.elapsed();
         Ok(sum)
     }

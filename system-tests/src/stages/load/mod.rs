@@ -44,6 +44,7 @@ pub const STAGE: Stage = Stage {
             run!(stream),
         )
         .measures()
+        .wants(&["order-entry"])
         .within(300),
     ],
 };

@@ -122,14 +122,18 @@ pub(super) async fn followers(context: Context) -> Verdict {
     Ok(())
 }
 
-/// The next report of a fill or a cancel in this instrument.
-async fn next_of(stream: &mut Stream<SubscribeExecutionReportsResponse>, symbol: &str) -> Verdict<ExecutionReport> {
+/// The first report of this instrument from this event on.
+async fn report_at(
+    stream: &mut Stream<SubscribeExecutionReportsResponse>,
+    symbol: &str,
+    event_seq: u64,
+) -> Verdict<ExecutionReport> {
+    let what = format!("a report of the uncross, event {event_seq}");
     stream
-        .until("a report of the uncross", |message| match &message.event {
+        .until(&what, |message| match &message.event {
             Some(ReportEvent::Report(report)) => {
                 let of_symbol = report.order.as_ref().is_some_and(|order| order.symbol == symbol);
-                let news = report.kind() != ExecutionKind::Accepted;
-                Ok((of_symbol && news).then(|| report.clone()))
+                Ok((of_symbol && report.event_seq >= event_seq).then(|| report.clone()))
             }
             _ => Ok(None),
         })
@@ -138,11 +142,12 @@ async fn next_of(stream: &mut Stream<SubscribeExecutionReportsResponse>, symbol:
 
 /// Catches: the later order, or the buyer, told as the incoming one; each order at its own price.
 pub(super) async fn uncross(context: Context) -> Verdict {
-    let acme = context
-        .instrument_with(|request| request.initial_phase = TradingPhase::Auction.into())
-        .await?
-        .symbol;
+    let acme = context.instrument().await?.symbol;
     let (admin, alice, bob) = (context.admin().await?, context.trader().await?, context.trader().await?);
+    // From 100 to 105 alike 3 lots will trade, with 2 more wanted: nearest to the last trade.
+    bob.rest(sell(&acme, 103, 1)).await?;
+    alice.insert(buy(&acme, 103, 1)).await?;
+    admin.phase(&acme, TradingPhase::Auction).await?;
     let mut streams = Vec::new();
     for user in [&alice, &bob] {
         let mut stream = user.follow_reports(SubscribeExecutionReportsRequest::default());
@@ -156,23 +161,19 @@ pub(super) async fn uncross(context: Context) -> Verdict {
         return Err(done.fail("no trades", "the crossed book to uncross"));
     };
     for (stream, order_id) in streams.iter_mut().zip([buy_order, sell_order]) {
-        let report = next_of(stream, &acme).await?;
+        let report = report_at(stream, &acme, done.event_seq).await?;
         let fill = report.fill.unwrap_or_default();
         let at = stream.at();
+        at.same("event_seq", report.event_seq, done.event_seq)?;
         at.same("kind", report.kind(), ExecutionKind::Fill)?;
-        at.same(
-            "order_id",
-            report.order.as_ref().map(|order| order.order_id),
-            Some(order_id),
-        )?;
+        let of = report.order.as_ref().map(|order| order.order_id);
+        at.same("order_id", of, Some(order_id))?;
         at.same("aggressor, in an uncross", report.aggressor, false)?;
-        // 3 lots trade from 100 to 105 alike, with 2 more wanted: without a last trade the lowest price.
         at.same(
             "(trade_id, price_e4, quantity) of the fill",
             (fill.trade_id, fill.price_e4, fill.quantity),
-            (trade.trade_id, 100, 3),
+            (trade.trade_id, 103, 3),
         )?;
-        at.same("event_seq", report.event_seq, done.event_seq)?;
     }
     Ok(())
 }
