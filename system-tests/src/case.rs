@@ -54,6 +54,9 @@ pub struct Case {
     pub alone: bool,
     /// Only with `--launch`: the case starts exchanges of its own.
     pub launches: bool,
+    /// Extensions that a case of a core stage needs too: where the exchange says UNIMPLEMENTED, the case is
+    /// skipped.
+    pub wants: &'static [&'static str],
     /// What it does.
     pub run: Run,
 }
@@ -70,6 +73,7 @@ impl Case {
             base: false,
             alone: false,
             launches: false,
+            wants: &[],
             run,
         }
     }
@@ -95,6 +99,13 @@ impl Case {
     /// Starts exchanges of its own: skipped without `--launch`.
     pub const fn launches(mut self) -> Self {
         self.launches = true;
+        self
+    }
+
+    /// Needs these extension stages too, as the core is to pass without them: skipped where the exchange
+    /// answers UNIMPLEMENTED.
+    pub const fn wants(mut self, stages: &'static [&'static str]) -> Self {
+        self.wants = stages;
         self
     }
 

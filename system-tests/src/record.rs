@@ -30,6 +30,7 @@ pub struct Log(Arc<Mutex<Inner>>);
 struct Inner {
     next: u64,
     steps: VecDeque<Step>,
+    unimplemented: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +126,16 @@ impl Log {
     pub fn came_other(&self, step: u64, what: impl Into<Value>) {
         let what = what.into();
         self.with(step, |step| step.came.push(Came::Other(what)));
+    }
+
+    /// The exchange said that it does not have something.
+    pub fn unimplemented(&self) {
+        self.inner().unimplemented = true;
+    }
+
+    /// Whether the exchange said that it does not have something.
+    pub fn has_unimplemented(&self) -> bool {
+        self.inner().unimplemented
     }
 
     /// Tells something that is no call: "the exchange was killed".

@@ -367,6 +367,9 @@ async fn run_case(stage: &Stage, case: &Case, subject: &Subject, options: &Optio
         Ok(()) => Outcome::Passed,
         Err(Stop::Skipped(reason)) => Outcome::Skipped { reason },
         Err(Stop::Trouble(message)) => Outcome::Error { message },
+        Err(Stop::Failed(_)) if !case.wants.is_empty() && log.has_unimplemented() => Outcome::Skipped {
+            reason: format!("needs {} too, which the exchange does not have", case.wants.join(", ")),
+        },
         Err(Stop::Failed(_)) if case.hidden => Outcome::Failed {
             message: None,
             hint: None,

@@ -1,17 +1,8 @@
 //! The program as people and CI meet it: options and exit codes.
 
-use std::process::{Command, Output};
+mod support;
 
-fn program(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_system-tests"))
-        .args(arguments)
-        .output()
-        .expect("it runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use support::{program, text};
 
 const ITSELF: &str = env!("CARGO_BIN_EXE_system-tests");
 

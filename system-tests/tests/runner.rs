@@ -200,6 +200,33 @@ fn outcomes_and_what_they_block() {
     .assert_eq(&told.join("\n"));
 }
 
+const WANTING: [Stage; 1] = [stage(
+    "core",
+    1,
+    &[],
+    &[
+        Case::new("without", "It lacks the extension.", "a.proto", run!(lacks)).wants(&["extension"]),
+        Case::new("with", "It has the extension, and fails.", "a.proto", run!(fails)).wants(&["extension"]),
+        Case::new("plain", "It lacks a part of the core.", "a.proto", run!(lacks)),
+    ],
+)];
+
+async fn lacks(context: Context) -> Verdict {
+    context.log().unimplemented();
+    Err(Stop::failed("the status is Unimplemented", "the call to succeed"))
+}
+
+/// The core passes without the extensions, and nothing else is let off.
+#[test]
+fn a_case_that_wants_an_extension_is_skipped_without_it() {
+    let summary = run(&WANTING, false);
+    let told: Vec<&str> = summary.cases().map(|case| case.outcome.word()).collect();
+    assert_eq!(told, ["skipped", "failed", "failed"]);
+    let reason = "needs extension too, which the exchange does not have".to_owned();
+    let first = summary.cases().next().map(|case| case.outcome.clone());
+    assert_eq!(first, Some(Outcome::Skipped { reason }));
+}
+
 #[test]
 fn until_the_first_failure() {
     let summary = run(&STAGES, true);

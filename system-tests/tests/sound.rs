@@ -1,50 +1,18 @@
 //! The sound exchange passes every case.
 
-use std::env;
+mod support;
+
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
 
 use optivex_system_tests::launch::{Home, Launcher};
 use optivex_system_tests::users::UsersFile;
-
-/// The real exchange: given, or built now (nothing to do where the workspace was built already).
-fn exchange() -> PathBuf {
-    if let Some(given) = env::var_os("OPTIVEX_EXCHANGE_BIN") {
-        return given.into();
-    }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args([
-            "build",
-            "--package",
-            "optivex-server",
-            "--bin",
-            "optivex",
-            "--message-format",
-            "json",
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "optivex")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo tells the path of the binary")
-}
+use support::{exchange, program, text};
 
 /// Runs the program; the exchange is to pass. What it told.
 fn passes(arguments: &[&OsStr]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_system-tests"))
-        .args(arguments)
-        .output()
-        .expect("the tests run");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{told}\n{errors}");
+    let output = program(arguments);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
     told
 }
 

@@ -64,7 +64,7 @@ const NEEDS: [Need; 6] = [
     },
     Need {
         name: "Python 3.10 with venv",
-        what_for: "grpcurl and the Python client of the end-to-end tests",
+        what_for: "grpcurl, and the client and the exchange in Python that tests use",
         role: Role::Tests,
         check: &[
             "python3",

@@ -54,7 +54,7 @@ impl Tool {
     /// For people.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Tool::Python => "grpcurl 1.8.6 and grpcio-tools",
+            Tool::Python => "grpcurl 1.8.6 and Python's gRPC",
             Tool::Node => "buf 1.74.0",
             Tool::CargoDeny => "cargo-deny 0.20.2",
         }

@@ -170,10 +170,19 @@ impl Engine {
             let (bid_slot, ask_slot) = (bid.head, ask.head);
             let bid = &self.orders.node(bid_slot).order;
             let ask = &self.orders.node(ask_slot).order;
+            if fault!(UncrossWithoutSelfTrades) && bid.user == ask.user {
+                self.cancel_resting(ask_slot, CancelReason::SelfTrade, event);
+                continue;
+            }
             let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
             left -= quantity;
             let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
-            let trade = self.trade(instrument, auction.price_e4, quantity, names.0, names.1);
+            let price_e4 = if fault!(UncrossAtAsks) {
+                ask.price_e4
+            } else {
+                auction.price_e4
+            };
+            let trade = self.trade(instrument, price_e4, quantity, names.0, names.1);
             event.trades.push(trade);
             self.fill_resting(bid_slot, &trade, false, event);
             self.fill_resting(ask_slot, &trade, false, event);

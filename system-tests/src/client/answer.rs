@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use optivex_proto::v1::ErrorReason;
 use prost::Message;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::refusal::{Refusal, code_of, name_of};
 use crate::record::Log;
@@ -38,6 +38,9 @@ impl At {
 
     pub(crate) fn refused(&self, status: &Status) -> Refusal {
         let refusal = Refusal::of(status);
+        if refusal.code == Code::Unimplemented {
+            self.log.unimplemented();
+        }
         self.log.came_other(self.step, refusal.json());
         refusal
     }
@@ -173,7 +176,7 @@ impl<T> Answer<T> {
     }
 
     /// The call was to be refused with this status code, whatever the reason.
-    pub fn refused_code(self, code: tonic::Code) -> Verdict<Reply<Refusal>> {
+    pub fn refused_code(self, code: Code) -> Verdict<Reply<Refusal>> {
         match self.result {
             Err(refusal) if refusal.broken.is_none() && refusal.code == code => Ok(Reply::new(refusal, self.at)),
             Err(refusal) => Err(self.at.fail(refusal.to_string(), format!("a refusal with {code:?}"))),

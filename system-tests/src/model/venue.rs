@@ -157,6 +157,11 @@ impl Venue {
         queue
     }
 
+    /// Whether an order would come upon an order of its own user.
+    pub fn meets_own(&self, terms: &Terms) -> bool {
+        self.meets(terms).iter().any(|order| order.terms.owner == terms.owner)
+    }
+
     /// Trades that would be: key, price, lots. And own orders that would be cancelled, and whether
     /// an own order stops it.
     fn would(&self, terms: &Terms, open: i64) -> (Vec<(usize, i64, i64)>, Vec<usize>, bool) {

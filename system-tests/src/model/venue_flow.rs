@@ -24,8 +24,18 @@ const MULTIPLIER: i64 = 3;
 /// Limits of one user of a flow.
 pub type Limits = (UserRiskLimits, InstrumentRiskLimits);
 
+/// What the commands of a flow are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinds {
+    /// Limit orders that rest or are IMMEDIATE_OR_CANCEL and meet no order of their own user, and cancels: what
+    /// every exchange of the core stages has.
+    Core,
+    /// All types, amends, self-trade prevention.
+    All,
+}
+
 /// Sends random commands, and compares every answer, the book, open orders and positions.
-pub async fn drive(context: &Context, limits: &[Limits]) -> Verdict {
+pub async fn drive(context: &Context, kinds: Kinds, limits: &[Limits]) -> Verdict {
     let mut random = context.random();
     let symbol = context
         .instrument_with(|request| request.multiplier = MULTIPLIER)
@@ -49,8 +59,10 @@ pub async fn drive(context: &Context, limits: &[Limits]) -> Verdict {
     let mut orders: Vec<(usize, u64)> = Vec::new();
     for number in 0..COMMANDS {
         let event_seq = match random.u8(..10) {
-            0..6 => insert(&mut random, &symbol, &users, &mut venue, &mut orders).await?,
-            6..9 => change(&mut random, &users, &mut venue, &orders).await?,
+            draw if draw < 6 || draw < 8 && kinds == Kinds::Core => {
+                insert(&mut random, kinds, &symbol, &users, &mut venue, &mut orders).await?
+            }
+            6..9 if kinds == Kinds::All => change(&mut random, &users, &mut venue, &orders).await?,
             _ => cancel(&mut random, &users, &mut venue, &orders).await?,
         };
         if let Some(event_seq) = event_seq
@@ -113,6 +125,7 @@ where
 
 async fn insert(
     random: &mut fastrand::Rng,
+    kinds: Kinds,
     symbol: &str,
     users: &[Session],
     venue: &mut Venue,
@@ -120,18 +133,19 @@ async fn insert(
 ) -> Verdict<Option<u64>> {
     let owner = random.usize(..users.len());
     let side = if random.bool() { Side::Buy } else { Side::Sell };
-    let market = random.u8(..8) == 0;
+    let core = kinds == Kinds::Core;
+    let market = !core && random.u8(..8) == 0;
     let life = match random.u8(..6) {
-        0 => Life::Whole,
+        0 if !core => Life::Whole,
         1 => Life::Immediate,
         _ if market => Life::Immediate,
         _ => Life::Rests,
     };
-    let choice = [
-        SelfTradePrevention::CancelIncoming,
-        SelfTradePrevention::CancelResting,
-        SelfTradePrevention::CancelBoth,
-    ][random.usize(..3)];
+    let choice = match random.u8(..3) {
+        1 if !core => SelfTradePrevention::CancelResting,
+        2 if !core => SelfTradePrevention::CancelBoth,
+        _ => SelfTradePrevention::CancelIncoming,
+    };
     // Around zero, the sides overlapping in part.
     let price = random.i64(-6..7) + if side == Side::Buy { -2 } else { 2 };
     let terms = Terms {
@@ -140,9 +154,12 @@ async fn insert(
         price_e4: (!market).then_some(price),
         quantity: random.i64(1..10),
         life,
-        post_only: life == Life::Rests && random.u8(..4) == 0,
+        post_only: !core && life == Life::Rests && random.u8(..4) == 0,
         choice,
     };
+    if core && venue.meets_own(&terms) {
+        return Ok(None);
+    }
     let request = InsertOrderRequest {
         symbol: symbol.to_owned(),
         side: side.into(),

@@ -89,6 +89,13 @@ mod tests {
                     "{name}: one sentence"
                 );
                 assert!(!case.clause.is_empty(), "{name}: a clause");
+                for wanted in case.wants {
+                    let extension = STAGES.iter().find(|stage| stage.slug == *wanted && !stage.core);
+                    assert!(
+                        stage.core && extension.is_some(),
+                        "{name}: a case of the core wants an extension"
+                    );
+                }
             }
             assert!(!stage.cases.is_empty(), "{name}: cases");
             before.push(stage);

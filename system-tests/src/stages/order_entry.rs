@@ -73,10 +73,10 @@ pub const STAGE: Stage = Stage {
             run!(cancel_all),
         ),
         Case::new(
-            "commands-follow-one-another",
-            "A command on the stream finds what the commands sent before it did, without waiting for their answers.",
-            "execution.proto ExecutionService.OrderEntry",
-            run!(commands_follow),
+            "in-flight-together",
+            "Commands sent without waiting are each done once, and their answers agree with the order of their event_seq.",
+            "execution.proto ExecutionService.OrderEntry; common.proto event_seq",
+            run!(in_flight_together),
         ),
         Case::new(
             "mixed-with-unary",
@@ -477,7 +477,6 @@ async fn refusals_as_unary(context: Context) -> Verdict {
 /// Catches a bounded queue that drops or blocks for ever, lost and doubled commands under load.
 async fn thousands_in_flight(context: Context) -> Verdict {
     const COMMANDS: u64 = 5_000;
-    const KEPT: u64 = 250;
     let symbol = context.instrument().await?.symbol;
     let trader = context.trader().await?;
     let run = context.unique();
@@ -495,9 +494,15 @@ async fn thousands_in_flight(context: Context) -> Verdict {
     let answers = trader.order_entry().all(commands).await?;
     ids_are(&answers, 0..COMMANDS)?;
     let mut last = 0;
+    // Best first: prices rise.
+    let mut kept: Vec<(i64, i64, i32)> = Vec::new();
     for (place, answer) in answers.iter().enumerate() {
+        let price = 1 + place as i64 / 2;
         match (place % 2, place / 2 % 10) {
-            (0, _) => drop(inserted(answer)?),
+            (0, _) => {
+                inserted(answer)?;
+                kept.insert(0, (price, price, 1));
+            }
             (_, 0) => answer
                 .at()
                 .same("reason", refused(answer)?.reason(), ErrorReason::InvalidField)?,
@@ -505,9 +510,13 @@ async fn thousands_in_flight(context: Context) -> Verdict {
                 Some(Outcome::Cancel(reply)) => {
                     answer
                         .at()
-                        .same("cancelled_quantity", reply.cancelled_quantity, 1 + place as i64 / 2)?;
+                        .same("cancelled_quantity", reply.cancelled_quantity, price)?;
+                    kept.remove(0);
                 }
-                _ => return Err(answer.fail("another result", "result cancel: the order was inserted before")),
+                // The contract orders the answers only: a cancel may overtake its insert.
+                _ => answer
+                    .at()
+                    .same("reason", refused(answer)?.reason(), ErrorReason::UnknownOrder)?,
             },
         }
         last = last.max(event_seq(answer).unwrap_or_default());
@@ -517,10 +526,6 @@ async fn thousands_in_flight(context: Context) -> Verdict {
         .bids
         .iter()
         .map(|level| (level.price_e4, level.quantity, level.order_count))
-        .collect();
-    let kept: Vec<(i64, i64, i32)> = (0..KEPT as i64)
-        .rev()
-        .map(|step| (1 + 10 * step, 1 + 10 * step, 1))
         .collect();
     book.at().same("bids (price_e4, quantity, order_count)", told, kept)
 }
@@ -663,8 +668,11 @@ async fn cancel_all(context: Context) -> Verdict {
     Ok(())
 }
 
-/// Catches commands of one stream that run in parallel and overtake one another.
-async fn commands_follow(context: Context) -> Verdict {
+/// The contract orders the answers, and numbers what was done: where commands overtake one another, the
+/// answers say so.
+///
+/// Catches commands that are lost or done twice, and answers that contradict one another.
+async fn in_flight_together(context: Context) -> Verdict {
     let symbol = context.instrument().await?.symbol;
     let trader = context.trader().await?;
     let run = context.unique();
@@ -678,27 +686,62 @@ async fn commands_follow(context: Context) -> Verdict {
     }
     let answers = trader.order_entry().all(commands).await?;
     ids_are(&answers, (1..=4).cycle())?;
+    let mut events = BTreeSet::new();
+    let mut left = BTreeSet::new();
     let mut last = 0;
-    for answer in &answers {
-        match (answer.request_id, &answer.result) {
-            (1, Some(Outcome::Insert(reply))) => answer.at().same("open_quantity", reply.open_quantity, 5)?,
-            (2, Some(Outcome::Amend(reply))) => answer.at().same("open_quantity", reply.open_quantity, 3)?,
-            (3, Some(Outcome::Cancel(reply))) => answer.at().same("cancelled_quantity", reply.cancelled_quantity, 3)?,
-            (4, Some(Outcome::Error(error))) => answer.at().same("reason", error.reason(), ErrorReason::OrderDone)?,
-            (1, _) => return Err(answer.fail("another result", "the insert to be taken")),
-            (2, _) => return Err(answer.fail("another result", "the amend to find the insert before it")),
-            (3, _) => return Err(answer.fail("another result", "the cancel to find the order, amended")),
-            _ => return Err(answer.fail("another result", "ORDER_DONE: the command before cancelled it")),
+    for of_one_order in answers.chunks(4) {
+        // What was done to this order, in the order of the events.
+        let mut done: Vec<&Reply<OrderEntryResponse>> = Vec::new();
+        for answer in of_one_order {
+            if let Some(event_seq) = event_seq(answer) {
+                let came = format!("event_seq {event_seq} was answered before");
+                let of_its_own = events.insert(event_seq);
+                answer.at().holds(of_its_own, came, "an event for each command")?;
+                last = last.max(event_seq);
+                done.push(answer);
+                continue;
+            }
+            let reason = refused(answer)?.reason();
+            answer.at().holds(
+                answer.request_id != 1 && matches!(reason, ErrorReason::UnknownOrder | ErrorReason::OrderDone),
+                format!("the reason is {reason:?}"),
+                "the insert to be taken; amend and cancel too, or UNKNOWN_ORDER before it, or ORDER_DONE after its end",
+            )?;
         }
-        if let Some(event_seq) = event_seq(answer) {
-            let came = format!("event_seq is {event_seq} after {last}");
+        done.sort_by_key(|answer| event_seq(answer));
+        let mut open = None;
+        for answer in done {
+            let (told, expected) = match (&answer.result, open) {
+                (Some(Outcome::Insert(reply)), None) => {
+                    left.insert(reply.order_id);
+                    open = Some(reply.open_quantity);
+                    (reply.open_quantity, 5)
+                }
+                (Some(Outcome::Amend(reply)), Some(1..)) => {
+                    open = Some(reply.open_quantity);
+                    (reply.open_quantity, 3)
+                }
+                (Some(Outcome::Cancel(reply)), Some(lots @ 1..)) => {
+                    left.remove(&reply.order_id);
+                    open = Some(0);
+                    (reply.cancelled_quantity, lots)
+                }
+                _ => {
+                    return Err(answer.fail(
+                        "a command that found no open order was taken",
+                        "by event_seq: the insert, then the amend if it comes before the cancel, then one cancel",
+                    ));
+                }
+            };
             answer
                 .at()
-                .holds(event_seq > last, came, "a later event_seq than the command before")?;
-            last = event_seq;
+                .same("lots that are open, or that were cancelled", told, expected)?;
         }
     }
-    Ok(())
+    let book = trader.book_at(&symbol, last).await?;
+    let orders: i64 = book.asks.iter().map(|level| i64::from(level.order_count)).sum();
+    book.at()
+        .same("orders in the book, by the answers", orders, left.len() as i64)
 }
 
 /// Catches a stream with orders or client ids of its own.

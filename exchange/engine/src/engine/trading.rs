@@ -28,6 +28,9 @@ impl Engine {
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
         if let Some(repeated) = first_answer(user, command)? {
+            if fault!(RetriesCount) {
+                self.count_message(command.user);
+            }
             return Ok(repeated);
         }
         user.check_not_suspended()?;
@@ -35,7 +38,8 @@ impl Engine {
         let may_rest = terms.time_in_force == TimeInForce::GoodTillCancelled;
         match phase {
             TradingPhase::Continuous => {}
-            TradingPhase::Auction if may_rest => {}
+            TradingPhase::Auction if may_rest || fault!(AuctionTakesAll) => {}
+            TradingPhase::Halted if may_rest && fault!(HaltTakesOrders) => {}
             TradingPhase::Auction | TradingPhase::Halted | TradingPhase::Closed => return Err(listing.phase_forbids()),
         }
         let taker = Taker {
@@ -47,7 +51,7 @@ impl Engine {
             quantity: terms.quantity,
             self_trade_prevention: terms.self_trade_prevention,
         };
-        let continuous = phase == TradingPhase::Continuous;
+        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
         if continuous && terms.post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
         }
@@ -56,14 +60,18 @@ impl Engine {
         }
         let amount_e4 = match terms.order_type {
             OrderType::Limit => listing.amount_e4(terms.price_e4, terms.quantity),
-            OrderType::Market if self.amount_matters(command.user, command.instrument) => {
+            OrderType::Market if !fault!(MarketAmountFree) && self.amount_matters(command.user, command.instrument) => {
                 self.prospect(&taker).amount_e4
             }
             OrderType::Market => 0,
         };
         let added = Added {
             side: terms.side,
-            quantity: terms.quantity,
+            quantity: if fault!(CountsWhatRests) {
+                self.prospect(&taker).left
+            } else {
+                terms.quantity
+            },
             amount_e4,
             order_quantity: 0,
         };
@@ -159,6 +167,9 @@ impl Engine {
         } else {
             return;
         };
+        if fault!(RemainderOutstanding) {
+            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
+        }
         order.status = OrderStatus::Cancelled(reason);
         self.report(ReportKind::Cancelled, order, event);
     }
@@ -218,7 +229,7 @@ impl Engine {
         }
         let added = Added {
             side: order.side,
-            quantity: quantity - order.quantity,
+            quantity: quantity - if fault!(AmendCountsWhole) { 0 } else { order.quantity },
             amount_e4: listing.amount_e4(price_e4, open_quantity)
                 - listing.amount_e4(order.price_e4, order.open_quantity()),
             order_quantity: order.quantity,
@@ -278,7 +289,9 @@ impl Engine {
     ) -> Result<Applied, Refusal> {
         let slot = self.own_order(user, &order)?;
         self.begin(now, event);
-        self.count_message(user);
+        if !fault!(CancelsUncounted) {
+            self.count_message(user);
+        }
         let order = self.orders.node(slot).order;
         self.cancel_resting(slot, CancelReason::User, event);
         self.publish(order.instrument, None, event);

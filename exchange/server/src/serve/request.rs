@@ -145,6 +145,9 @@ impl ConnectionRouter {
         });
         let answer = async {
             std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
+            #[cfg(feature = "faults")]
+            return crate::faults::wire::call(routes, request).await;
+            #[cfg(not(feature = "faults"))]
             routes.call(request).await
         };
         let mut response = tokio::select! {

@@ -1,14 +1,42 @@
 //! What a command adds.
 
-use optivex_proto::v1::{CancelReason, InstrumentRiskLimits, Side};
+use optivex_proto::v1::{CancelReason, InsertOrderRequest, InstrumentRiskLimits, Side};
 
 use crate::check::{Outcome, Over, amend};
 use crate::context::Context;
 use crate::order::{buy, fok, ioc, market, sell};
 use crate::verdict::Verdict;
 
-/// Catches: IOC, FOK or market orders judged by what they would trade, or not at all.
+/// Catches: orders that would trade judged by what remains, or not at all.
 pub(super) async fn whole(context: Context) -> Verdict {
+    counts_whole(
+        &context,
+        |acme| {
+            vec![
+                buy(acme, 100, 11),
+                ioc(acme, Side::Buy, 100, 11),
+                ioc(acme, Side::Buy, 99, 11),
+            ]
+        },
+        |acme| vec![buy(acme, 100, 10), ioc(acme, Side::Buy, 100, 10)],
+    )
+    .await
+}
+
+/// Catches: FOK or market orders judged by what they would trade, or not at all.
+pub(super) async fn whole_of_types(context: Context) -> Verdict {
+    counts_whole(
+        &context,
+        |acme| vec![fok(acme, Side::Buy, 100, 11), market(acme, Side::Buy, 11)],
+        |acme| vec![market(acme, Side::Buy, 10), fok(acme, Side::Buy, 100, 10)],
+    )
+    .await
+}
+
+type Orders = fn(&str) -> Vec<InsertOrderRequest>;
+
+/// Where 10 lots are the limit: orders of 11 lots, and orders of 10 lots that trade.
+async fn counts_whole(context: &Context, over: Orders, within: Orders) -> Verdict {
     let acme = context.instrument().await?.symbol;
     let (alice, bob) = (context.trader().await?, context.trader().await?);
     let limits = InstrumentRiskLimits {
@@ -17,27 +45,17 @@ pub(super) async fn whole(context: Context) -> Verdict {
     };
     context.admin().await?.limit(&alice, &acme, limits).await?;
     bob.rest(sell(&acme, 100, 30)).await?;
-    let over = Over {
+    let expected = Over {
         name: "max_outstanding_quantity",
         symbol: &acme,
         limit: 10,
         current: Some(0),
         attempted: 11,
     };
-    for order in [
-        buy(&acme, 100, 11),
-        ioc(&acme, Side::Buy, 100, 11),
-        ioc(&acme, Side::Buy, 99, 11),
-        fok(&acme, Side::Buy, 100, 11),
-        market(&acme, Side::Buy, 11),
-    ] {
-        alice.try_insert(order).await.over(over)?;
+    for order in over(&acme) {
+        alice.try_insert(order).await.over(expected)?;
     }
-    for order in [
-        buy(&acme, 100, 10),
-        market(&acme, Side::Buy, 10),
-        fok(&acme, Side::Buy, 100, 10),
-    ] {
+    for order in within(&acme) {
         alice.insert(order).await?.came_to(Outcome::filled(&[(100, 10)]))?;
     }
     Ok(())

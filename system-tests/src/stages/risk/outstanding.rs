@@ -138,34 +138,52 @@ pub(super) async fn of_user(context: Context) -> Verdict {
     Ok(())
 }
 
-/// Catches: an off-by-one; the limit not judged for sells, or for amends, or judged by what is open.
+fn five_an_order() -> InstrumentRiskLimits {
+    InstrumentRiskLimits {
+        max_order_quantity: Some(5),
+        ..InstrumentRiskLimits::default()
+    }
+}
+
+fn over_five(symbol: &str, current: Option<i64>, attempted: i64) -> Over<'_> {
+    Over {
+        name: "max_order_quantity",
+        symbol,
+        limit: 5,
+        current,
+        attempted,
+    }
+}
+
+/// Catches: an off-by-one; the limit not judged for sells, or judged by all that is open.
 pub(super) async fn order_quantity(context: Context) -> Verdict {
-    let admin = context.admin().await?;
+    let alice = context.trader().await?;
+    for (side, _) in SIDES {
+        let acme = context.instrument().await?.symbol;
+        context.admin().await?.limit(&alice, &acme, five_an_order()).await?;
+        let order = |quantity| limit(&acme, side, apart(side), quantity);
+        alice.try_insert(order(6)).await.over(over_five(&acme, None, 6))?;
+        alice.rest(order(4)).await?;
+        alice.rest(order(5)).await?;
+        alice.try_insert(order(6)).await.over(over_five(&acme, None, 6))?;
+    }
+    Ok(())
+}
+
+/// Catches: the limit not judged for amends, or judged by what is open.
+pub(super) async fn order_quantity_amended(context: Context) -> Verdict {
     let (alice, bob) = (context.trader().await?, context.trader().await?);
     for (one, other) in SIDES {
         let acme = context.instrument().await?.symbol;
-        let limits = InstrumentRiskLimits {
-            max_order_quantity: Some(5),
-            ..InstrumentRiskLimits::default()
-        };
-        admin.limit(&alice, &acme, limits).await?;
-        let over = |current, attempted| Over {
-            name: "max_order_quantity",
-            symbol: &acme,
-            limit: 5,
-            current,
-            attempted,
-        };
+        context.admin().await?.limit(&alice, &acme, five_an_order()).await?;
         let order = |side, quantity| limit(&acme, side, apart(one), quantity);
-        alice.try_insert(order(one, 6)).await.over(over(None, 6))?;
         let first = alice.rest(order(one, 4)).await?.order_id;
-        alice.rest(order(one, 5)).await?;
         bob.insert(order(other, 2)).await?;
         // 4 with 2 traded: the order's lots count, not the open ones.
         alice
             .try_amend(amend(first, None, Some(6)))
             .await
-            .over(over(Some(4), 2))?;
+            .over(over_five(&acme, Some(4), 2))?;
         alice
             .amend(amend(first, None, Some(5)))
             .await?

@@ -48,7 +48,7 @@ async fn open_is(alice: &Session, symbol: &str, open: i64) -> Verdict {
     Ok(())
 }
 
-/// Catches: a cancel, cancel-all or amend that releases nothing, too much, or twice; amounts kept.
+/// Catches: a cancel or cancel-all that releases nothing, too much, or twice; amounts kept.
 pub(super) async fn by_cancel(context: Context) -> Verdict {
     for side in [Side::Buy, Side::Sell] {
         let (acme, alice) = limited(&context).await?;
@@ -58,19 +58,34 @@ pub(super) async fn by_cancel(context: Context) -> Verdict {
         open_is(&alice, &acme, 10).await?;
         alice.cancel_id(first).await?;
         open_is(&alice, &acme, 6).await?;
-        alice.amend(amend(second, None, Some(5))).await?;
-        open_is(&alice, &acme, 5).await?;
-        // An amend to 0 ends the order.
-        alice
-            .amend(amend(second, None, Some(0)))
-            .await?
-            .came_to(Outcome::cancelled(CancelReason::User, &[]))?;
+        alice.cancel_id(second).await?;
         open_is(&alice, &acme, 0).await?;
         // The amount was released too: all of it fits again.
         alice.rest(order(10)).await?;
         alice.cancel_all(CancelAllOrdersRequest::default()).await?;
         alice.rest(order(3)).await?;
         alice.rest(order(7)).await?;
+        open_is(&alice, &acme, 10).await?;
+    }
+    Ok(())
+}
+
+/// Catches: an amend that releases nothing, too much, or twice; amounts kept.
+pub(super) async fn by_amend(context: Context) -> Verdict {
+    for side in [Side::Buy, Side::Sell] {
+        let (acme, alice) = limited(&context).await?;
+        let order = |quantity| limit(&acme, side, PRICE, quantity);
+        let first = alice.rest(order(6)).await?.order_id;
+        alice.amend(amend(first, None, Some(5))).await?;
+        open_is(&alice, &acme, 5).await?;
+        // An amend to 0 ends the order.
+        alice
+            .amend(amend(first, None, Some(0)))
+            .await?
+            .came_to(Outcome::cancelled(CancelReason::User, &[]))?;
+        open_is(&alice, &acme, 0).await?;
+        // The amount was released too: all of it fits again.
+        alice.rest(order(10)).await?;
         open_is(&alice, &acme, 10).await?;
     }
     Ok(())
@@ -118,25 +133,25 @@ pub(super) async fn by_fill(context: Context) -> Verdict {
     Ok(())
 }
 
-/// Catches: the remainder of an IOC or market order outstanding for ever.
+/// Catches: the remainder of an IOC order outstanding for ever.
 pub(super) async fn by_remainder(context: Context) -> Verdict {
-    let (acme, alice) = limited(&context).await?;
+    remainder(&context, |symbol, side| ioc(symbol, side, PRICE, 10)).await
+}
+
+/// Catches: the remainder of a market order outstanding for ever.
+pub(super) async fn by_market_remainder(context: Context) -> Verdict {
+    remainder(&context, |symbol, side| market(symbol, side, 10)).await
+}
+
+async fn remainder(context: &Context, order: fn(&str, Side) -> InsertOrderRequest) -> Verdict {
+    let (acme, alice) = limited(context).await?;
     let bob = context.trader().await?;
     for side in [Side::Buy, Side::Sell] {
         let other = if side == Side::Buy { Side::Sell } else { Side::Buy };
         let gone = |fills| Outcome::cancelled(CancelReason::TimeInForce, fills);
-        alice.insert(ioc(&acme, side, PRICE, 10)).await?.came_to(gone(&[]))?;
-        alice.insert(market(&acme, side, 10)).await?.came_to(gone(&[]))?;
+        alice.insert(order(&acme, side)).await?.came_to(gone(&[]))?;
         bob.rest(limit(&acme, other, PRICE, 3)).await?;
-        alice
-            .insert(ioc(&acme, side, PRICE, 10))
-            .await?
-            .came_to(gone(&[(PRICE, 3)]))?;
-        bob.rest(limit(&acme, other, PRICE, 3)).await?;
-        alice
-            .insert(market(&acme, side, 10))
-            .await?
-            .came_to(gone(&[(PRICE, 3)]))?;
+        alice.insert(order(&acme, side)).await?.came_to(gone(&[(PRICE, 3)]))?;
         open_is(&alice, &acme, 0).await?;
         let all = alice.rest(limit(&acme, side, PRICE, 10)).await?.order_id;
         alice.cancel_id(all).await?;

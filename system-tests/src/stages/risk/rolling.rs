@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use optivex_proto::v1::{
-    CancelAllOrdersRequest, CancelReason, ErrorReason, InsertOrderRequest, InstrumentRiskLimits, RollingWindowLimit,
-    Side, UserRiskLimits,
+    CancelAllOrdersRequest, CancelOrderRequest, CancelReason, ErrorReason, InsertOrderRequest, InstrumentRiskLimits,
+    RollingWindowLimit, Side, UserRiskLimits, cancel_order_request,
 };
 use tokio::time::Instant;
 
@@ -61,23 +61,45 @@ pub(super) async fn messages(context: Context) -> Verdict {
     alice.cancel_id(old).await?;
     admin.limit_user(&alice, messages_per_hour(4)).await?;
     let first = alice.rest(buy(&acme, 100, 1)).await?.order_id;
-    alice.rest(buy(&acme, 100, 1)).await?;
-    alice.rest(buy(&acme, 100, 1)).await?;
-    alice.amend(amend(first, None, Some(2))).await?;
+    for _ in 0..3 {
+        alice.rest(buy(&acme, 100, 1)).await?;
+    }
     let refusal = alice.try_insert(buy(&acme, 100, 1)).await.over_rate(rate(4, 4))?;
     tells_when(&refusal)?;
-    alice
-        .try_amend(amend(first, None, Some(1)))
-        .await
-        .over_rate(rate(4, 4))?;
     alice.cancel_id(first).await?;
     alice.try_insert(buy(&acme, 100, 1)).await.over_rate(rate(4, 5))?;
     let all = alice.cancel_all(CancelAllOrdersRequest::default()).await?;
-    all.has("cancelled_orders", |reply| reply.cancelled_orders, 2)?;
+    all.has("cancelled_orders", |reply| reply.cancelled_orders, 3)?;
     alice.try_insert(buy(&acme, 100, 1)).await.over_rate(rate(4, 6))?;
     admin.limit_user(&alice, messages_per_hour(7)).await?;
     alice.rest(buy(&acme, 100, 1)).await?;
     alice.try_insert(buy(&acme, 100, 1)).await.over_rate(rate(7, 7))?;
+    Ok(())
+}
+
+/// Catches: amends not counted or never refused; refused ones counted, of orders that fill whole or not at
+/// all too.
+pub(super) async fn messages_of_types(context: Context) -> Verdict {
+    let acme = context.instrument().await?.symbol;
+    let alice = context.fresh_trader().await?;
+    context.admin().await?.limit_user(&alice, messages_per_hour(3)).await?;
+    let first = alice.rest(buy(&acme, 100, 3)).await?.order_id;
+    alice
+        .try_insert(fok(&acme, Side::Buy, 100, 1))
+        .await
+        .refused(ErrorReason::CannotFill, &[])?;
+    alice
+        .try_amend(amend(u64::MAX, None, Some(1)))
+        .await
+        .refused(ErrorReason::UnknownOrder, &[])?;
+    alice.amend(amend(first, None, Some(2))).await?;
+    // What changes nothing is a message all the same.
+    alice.amend(amend(first, None, Some(2))).await?;
+    alice
+        .try_amend(amend(first, None, Some(1)))
+        .await
+        .over_rate(rate(3, 3))?;
+    alice.try_insert(buy(&acme, 100, 1)).await.over_rate(rate(3, 3))?;
     Ok(())
 }
 
@@ -100,11 +122,9 @@ pub(super) async fn refused_do_not_count(context: Context) -> Verdict {
         .await
         .refused(ErrorReason::InvalidTick, &[])?;
     alice
-        .try_insert(fok(&acme, Side::Buy, 100, 1))
-        .await
-        .refused(ErrorReason::CannotFill, &[])?;
-    alice
-        .try_amend(amend(u64::MAX, None, Some(1)))
+        .try_cancel(CancelOrderRequest {
+            order: Some(cancel_order_request::Order::OrderId(u64::MAX)),
+        })
         .await
         .refused(ErrorReason::UnknownOrder, &[])?;
     alice.insert(named.clone()).await?;
@@ -120,7 +140,7 @@ pub(super) async fn refused_do_not_count(context: Context) -> Verdict {
     Ok(())
 }
 
-/// Catches: an off-by-one; lots given back by cancels, fills or remainders; one side only; amends not counted.
+/// Catches: an off-by-one; lots given back by cancels, fills or remainders; one side only.
 pub(super) async fn quantity(context: Context) -> Verdict {
     let acme = context.instrument().await?.symbol;
     let (alice, bob) = (context.trader().await?, context.trader().await?);
@@ -150,11 +170,34 @@ pub(super) async fn quantity(context: Context) -> Verdict {
     alice.is_filled(traded, 5).await?;
     let refusal = alice.try_insert(buy(&acme, 100, 9)).await.over_rate(over(12, 9))?;
     tells_when(&refusal)?;
+    alice.rest(buy(&acme, 100, 7)).await?;
+    alice.try_insert(sell(&acme, 101, 2)).await.over_rate(over(19, 2))?;
+    alice.rest(sell(&acme, 101, 1)).await?;
+    alice.try_insert(buy(&acme, 90, 1)).await.over_rate(over(20, 1))?;
+    Ok(())
+}
+
+/// Catches: amends not counted, counted by their whole quantity, or giving back; an amend to less refused.
+pub(super) async fn quantity_amended(context: Context) -> Verdict {
+    let acme = context.instrument().await?.symbol;
+    let alice = context.trader().await?;
+    let limits = InstrumentRiskLimits {
+        order_quantity_rolling_limit: window(8, HOUR),
+        ..InstrumentRiskLimits::default()
+    };
+    context.admin().await?.limit(&alice, &acme, limits).await?;
+    let over = |current, attempted| Over {
+        name: "order_quantity_rolling_limit",
+        symbol: &acme,
+        limit: 8,
+        current: Some(current),
+        attempted,
+    };
     let last = alice.rest(buy(&acme, 100, 6)).await?.order_id;
     alice
         .try_amend(amend(last, None, Some(9)))
         .await
-        .over_rate(over(18, 3))?;
+        .over_rate(over(6, 3))?;
     alice
         .amend(amend(last, None, Some(7)))
         .await?
@@ -163,9 +206,9 @@ pub(super) async fn quantity(context: Context) -> Verdict {
         .amend(amend(last, Some(99), Some(5)))
         .await?
         .came_to(Outcome::open(5, &[]))?;
-    alice.try_insert(sell(&acme, 100, 2)).await.over_rate(over(19, 2))?;
+    alice.try_insert(sell(&acme, 100, 2)).await.over_rate(over(7, 2))?;
     alice.rest(sell(&acme, 100, 1)).await?;
-    alice.try_insert(buy(&acme, 90, 1)).await.over_rate(over(20, 1))?;
+    alice.try_insert(buy(&acme, 90, 1)).await.over_rate(over(8, 1))?;
     alice
         .amend(amend(last, None, Some(4)))
         .await?
@@ -195,18 +238,44 @@ pub(super) async fn amount(context: Context) -> Verdict {
         alice.cancel_id(first).await?;
         let refusal = alice.try_insert(order(100, 5)).await.over_rate(over(3_000, 2_500))?;
         tells_when(&refusal)?;
-        let second = alice.rest(order(100, 3)).await?.order_id;
-        alice
-            .try_amend(amend(second, Some(150), None))
-            .await
-            .over_rate(over(4_500, 750))?;
-        alice
-            .amend(amend(second, Some(120), None))
-            .await?
-            .came_to(Outcome::open(3, &[]))?;
+        alice.rest(order(120, 3)).await?;
         alice.try_insert(order(41, 1)).await.over_rate(over(4_800, 205))?;
         alice.rest(order(40, 1)).await?;
         alice.try_insert(order(1, 1)).await.over_rate(over(5_000, 5))?;
+    }
+    Ok(())
+}
+
+/// Catches: amends not counted, counted by their whole amount, or without the multiplier.
+pub(super) async fn amount_amended(context: Context) -> Verdict {
+    for side in [Side::Buy, Side::Sell] {
+        let acme = context.instrument_with(|request| request.multiplier = 5).await?.symbol;
+        let alice = context.trader().await?;
+        let limits = InstrumentRiskLimits {
+            order_amount_rolling_limit: window(2_000, HOUR),
+            ..InstrumentRiskLimits::default()
+        };
+        context.admin().await?.limit(&alice, &acme, limits).await?;
+        let over = |current, attempted| Over {
+            name: "order_amount_rolling_limit",
+            symbol: &acme,
+            limit: 2_000,
+            current: Some(current),
+            attempted,
+        };
+        let order = |price, quantity| limit(&acme, side, price, quantity);
+        let first = alice.rest(order(100, 3)).await?.order_id;
+        alice
+            .try_amend(amend(first, Some(150), None))
+            .await
+            .over_rate(over(1_500, 750))?;
+        alice
+            .amend(amend(first, Some(120), None))
+            .await?
+            .came_to(Outcome::open(3, &[]))?;
+        alice.try_insert(order(41, 1)).await.over_rate(over(1_800, 205))?;
+        alice.rest(order(40, 1)).await?;
+        alice.try_insert(order(1, 1)).await.over_rate(over(2_000, 5))?;
     }
     Ok(())
 }

@@ -149,22 +149,19 @@ pub(super) async fn replaced(context: Context) -> Verdict {
     Ok(())
 }
 
-/// Catches: instrument limits judged first; limits judged before tick, client id, phase or crossing.
+/// Catches: instrument limits judged first; limits judged before tick or client id.
 pub(super) async fn judgement(context: Context) -> Verdict {
     let acme = context
         .instrument_with(|request| request.tick_size_e4 = 5)
         .await?
         .symbol;
-    let (alice, bob) = (context.trader().await?, context.trader().await?);
+    let alice = context.trader().await?;
     let admin = context.admin().await?;
-    bob.rest(sell(&acme, 200, 5)).await?;
     let named = InsertOrderRequest {
         client_order_id: context.unique(),
         ..buy(&acme, 100, 5)
     };
     let first = alice.rest(named.clone()).await?;
-    let done = alice.rest(buy(&acme, 100, 5)).await?.order_id;
-    alice.cancel_id(done).await?;
     admin.limit(&alice, &acme, nothing()).await?;
     alice.try_insert(buy(&acme, 100, 1)).await.over(Over {
         name: "max_outstanding_quantity",
@@ -193,16 +190,28 @@ pub(super) async fn judgement(context: Context) -> Verdict {
         .try_insert(buy("NOBODY", 100, 1))
         .await
         .refused(ErrorReason::UnknownInstrument, &[])?;
-    alice
-        .try_amend(amend(done, None, Some(9)))
-        .await
-        .refused(ErrorReason::OrderDone, &[])?;
     let again = alice.insert(named.clone()).await?;
     again.at().same("the answer to the retry", &*again, &*first)?;
     alice
         .try_insert(InsertOrderRequest { quantity: 9, ..named })
         .await
         .refused(ErrorReason::ClientIdReused, &[])?;
+    Ok(())
+}
+
+/// Catches: limits judged before phase, crossing, or what is known of the order.
+pub(super) async fn judgement_of_types(context: Context) -> Verdict {
+    let acme = context.instrument().await?.symbol;
+    let (alice, bob) = (context.trader().await?, context.trader().await?);
+    let admin = context.admin().await?;
+    bob.rest(sell(&acme, 200, 5)).await?;
+    let done = alice.rest(buy(&acme, 100, 5)).await?.order_id;
+    alice.cancel_id(done).await?;
+    admin.limit(&alice, &acme, nothing()).await?;
+    alice
+        .try_amend(amend(done, None, Some(9)))
+        .await
+        .refused(ErrorReason::OrderDone, &[])?;
     let crossing = InsertOrderRequest {
         post_only: true,
         ..buy(&acme, 200, 1)

@@ -1,0 +1,46 @@
+//! Faults on purpose, for the tests of the system tests: see `optivex-faults`, which lists them.
+//!
+//! Four seams reach the code: a command before the engine decides it, an event before anybody is told,
+//! the journal and what follows it, and the messages on their way to and from a client (`wire`). What
+//! these cannot reach asks `fault!` where it stands.
+
+mod journal;
+mod races;
+mod unary;
+mod venue;
+pub(crate) mod wire;
+
+use optivex_engine::event::ReportKind;
+use optivex_engine::{Command, Engine, Event, Input};
+
+use crate::sequencer::Parts;
+
+/// What the sequencer works with, on its way there.
+pub(crate) fn parts(mut parts: Parts) -> Parts {
+    if fault!(AcknowledgedEarly) {
+        parts.journal = Box::new(journal::Late::new(parts.journal));
+    }
+    parts
+}
+
+/// A command before the engine decides it.
+pub(crate) fn command(command: Command, engine: &Engine) -> Command {
+    races::command(venue::command(command, engine))
+}
+
+/// An accepted command's event before anybody is told.
+pub(crate) fn event(input: &Input, event: &mut Event) {
+    if fault!(FillBeforeAcceptance)
+        && let Some(first) = event.reports.first().copied()
+        && first.kind == ReportKind::Accepted
+        && let Some(fill) = event.reports[1..]
+            .iter_mut()
+            .find(|report| report.order.order_id == first.order.order_id)
+    {
+        let (kind, order) = (fill.kind, fill.order);
+        (fill.kind, fill.order) = (first.kind, first.order);
+        (event.reports[0].kind, event.reports[0].order) = (kind, order);
+    }
+    venue::event(&input.command, event);
+    races::event(event);
+}

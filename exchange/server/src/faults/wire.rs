@@ -1,0 +1,190 @@
+//! Messages on their way from and to a client, changed as they pass.
+//!
+//! [`call`] is the seam. A fault of requests goes into [`request`], one of answers into [`response`]; both
+//! see the path of the rpc, and change messages of a type with [`Lens::each`].
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use optivex_proto::v1 as pb;
+use prost::Message;
+use tonic::body::Body;
+use tonic::codegen::StdError;
+use tonic::service::Routes;
+use tower_service::Service;
+
+/// One call, seen from outside.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// Last part of the rpc's path: `InsertOrder`.
+    pub(super) rpc: String,
+    /// The token of the call, if it has one.
+    pub(super) token: Option<String>,
+}
+
+/// Calls the services, and lets what passes be changed.
+pub(crate) async fn call<B>(mut routes: Routes, request: Request<B>) -> Result<Response<Body>, Infallible>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+{
+    let token = request.headers().get("authorization");
+    let call = Call {
+        rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
+        token: token.and_then(|token| token.to_str().ok()).map(ToOwned::to_owned),
+    };
+    if super::races::concerns(&call.rpc) {
+        return super::races::call(&call, routes, request.map(Body::new)).await;
+    }
+    if super::venue::concerns(&call.rpc) {
+        return super::venue::call(&call, routes, request.map(Body::new)).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = request_lens(&call).through(Body::new(body));
+    let answer = routes.call(Request::from_parts(parts, body)).await?;
+    let (mut parts, body) = answer.into_parts();
+    let lens = response_lens(&call, &mut parts.headers);
+    Ok(Response::from_parts(parts, lens.through(body)))
+}
+
+/// Faults of requests.
+fn request_lens(call: &Call) -> Lens {
+    if let Some(lens) = super::venue::request_lens(call) {
+        return lens;
+    }
+    Lens::clear()
+}
+
+/// Faults of answers; an error without a message tells its status in the headers.
+fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
+    if let Some(lens) = super::venue::response_lens(call) {
+        return lens;
+    }
+    match call.rpc.as_str() {
+        "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
+            if let Some(book) = &mut answer.book {
+                let price_e4 = book.bids.last().map_or(0, |bid| bid.price_e4) - 10_000;
+                book.bids.push(pb::PriceLevel {
+                    price_e4,
+                    ..pb::PriceLevel::default()
+                });
+            }
+        }),
+        _ => Lens::clear(),
+    }
+}
+
+type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
+
+/// What changes the messages of a body as they pass.
+pub(super) struct Lens(Option<Change>);
+
+impl Lens {
+    /// Changes nothing.
+    pub(super) fn clear() -> Self {
+        Self(None)
+    }
+
+    /// Changes each message.
+    pub(super) fn each<M: Message + Default>(mut change: impl FnMut(&mut M) + Send + 'static) -> Self {
+        Self::flat(move |mut message: M, out| {
+            change(&mut message);
+            out.push(message);
+        })
+    }
+
+    /// Makes none, one or more of each message.
+    pub(super) fn flat<M: Message + Default>(mut change: impl FnMut(M, &mut Vec<M>) + Send + 'static) -> Self {
+        Self(Some(Box::new(move |bytes, out| match M::decode(bytes.clone()) {
+            Ok(message) => {
+                let mut messages = Vec::new();
+                change(message, &mut messages);
+                out.extend(messages.iter().map(|message| Bytes::from(message.encode_to_vec())));
+            }
+            // The services judge it.
+            Err(_) => out.push(bytes),
+        })))
+    }
+
+    pub(super) fn through(self, body: Body) -> Body {
+        match self.0 {
+            None => body,
+            Some(change) => Body::new(Changed {
+                body,
+                change,
+                unread: BytesMut::new(),
+                ready: VecDeque::new(),
+            }),
+        }
+    }
+}
+
+/// A body whose messages are changed; what is not a message passes.
+struct Changed {
+    body: Body,
+    change: Change,
+    unread: BytesMut,
+    ready: VecDeque<Frame<Bytes>>,
+}
+
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+impl Changed {
+    fn take(&mut self, data: Bytes) {
+        self.unread.extend_from_slice(&data);
+        let mut out = BytesMut::new();
+        while self.unread.len() >= PREFIX_BYTES {
+            let length = (&self.unread[1..PREFIX_BYTES]).get_u32() as usize;
+            if self.unread.len() < PREFIX_BYTES + length {
+                break;
+            }
+            let mut message = self.unread.split_to(PREFIX_BYTES + length).freeze();
+            message.advance(PREFIX_BYTES);
+            let mut messages = Vec::new();
+            (self.change)(message, &mut messages);
+            for message in messages {
+                out.put_u8(0);
+                out.put_u32(message.len() as u32);
+                out.put(message);
+            }
+        }
+        if !out.is_empty() {
+            self.ready.push_back(Frame::data(out.freeze()));
+        }
+    }
+}
+
+impl HttpBody for Changed {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(frame) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => this.take(data),
+                    Err(frame) => {
+                        // Half a message at the end: for whoever reads it to judge.
+                        if !this.unread.is_empty() {
+                            let rest = this.unread.split().freeze();
+                            this.ready.push_back(Frame::data(rest));
+                        }
+                        this.ready.push_back(frame);
+                    }
+                },
+            }
+        }
+    }
+}
