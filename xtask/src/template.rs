@@ -71,7 +71,9 @@ fn fill(ws: &Workspace, to: &Path) -> Result<()> {
     for (from, place) in PARTS {
         copy(&ws.root.join(from), &to.join(place))?;
     }
-    let manifest = manifest(to, &read(&ws.root.join(MANIFEST))?)?;
+    let ours = read(&ws.root.join(MANIFEST))?;
+    leave_out_what_tests_need(to, &ours)?;
+    let manifest = manifest(to, &ours)?;
     fs::write(to.join(MANIFEST), manifest).context(MANIFEST)?;
     // The versions that this repository is tested with; cargo leaves out what is not needed there.
     copy(&ws.root.join(LOCK), &to.join(LOCK))?;
@@ -111,19 +113,28 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
+/// Our tests of the system tests stay here, so what only they need does, too.
+fn leave_out_what_tests_need(to: &Path, ours: &str) -> Result<()> {
+    let path = to.join("system-tests").join(MANIFEST);
+    let mut ours: DocumentMut = ours.parse().context(MANIFEST)?;
+    let mut theirs: DocumentMut = read(&path)?.parse().with_context(|| path.display().to_string())?;
+    let workspace = table(&mut ours, &["workspace", "dependencies"])?;
+    table(&mut theirs, &["dev-dependencies"])?.retain(|name, _| {
+        let place = workspace.get(name).and_then(|item| item.get("path")?.as_str());
+        place.is_none_or(|place| to.join(place).exists())
+    });
+    fs::write(&path, theirs.to_string()).with_context(|| path.display().to_string())
+}
+
 /// The written repository's own manifest, with what its members inherit taken from ours.
 fn manifest(to: &Path, ours: &str) -> Result<String> {
     let mut theirs: DocumentMut = read(&to.join(MANIFEST))?.parse().context("infra/template/Cargo.toml")?;
     let mut ours: DocumentMut = ours.parse().context(MANIFEST)?;
     let workspace = table(&mut theirs, &["workspace"])?;
-    let stays_here = crates_not_in(to, table(&mut ours, &["workspace", "dependencies"])?);
     let mut inherited = BTreeSet::new();
     for member in members(workspace)? {
-        let path = to.join(&member).join(MANIFEST);
-        let mut member: DocumentMut = read(&path)?.parse().with_context(|| path.display().to_string())?;
-        if forget_dev_dependencies(&mut member, &stays_here) {
-            fs::write(&path, member.to_string()).with_context(|| path.display().to_string())?;
-        }
+        let text = read(&to.join(&member).join(MANIFEST))?;
+        let member: DocumentMut = text.parse().with_context(|| format!("{member}/{MANIFEST}"))?;
         inherited.extend(inherited_dependencies(&member));
     }
     for key in ["package", "lints", "dependencies"] {
@@ -157,26 +168,6 @@ fn members(workspace: &Table) -> Result<Vec<String>> {
         .context("no members")?;
     let names = members.iter().filter_map(|member| member.as_str());
     Ok(names.map(str::to_owned).collect())
-}
-
-/// Those of our own crates that the written repository does not have.
-fn crates_not_in(to: &Path, dependencies: &Table) -> BTreeSet<String> {
-    let absent = |item: &Item| {
-        let path = item.get("path").and_then(Item::as_str);
-        path.is_some_and(|path| !to.join(path).exists())
-    };
-    let names = dependencies.iter().filter(|(_, item)| absent(item));
-    names.map(|(name, _)| name.to_owned()).collect()
-}
-
-/// Takes out what only tests need that stay here; whether there was any.
-fn forget_dev_dependencies(manifest: &mut DocumentMut, names: &BTreeSet<String>) -> bool {
-    let Some(table) = manifest.get_mut("dev-dependencies").and_then(Item::as_table_mut) else {
-        return false;
-    };
-    let before = table.len();
-    table.retain(|name, _| !names.contains(name));
-    table.len() < before
 }
 
 /// Names of the dependencies of a crate that come from its workspace.

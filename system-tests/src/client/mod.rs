@@ -149,7 +149,8 @@ impl Session {
         self.begin(what)
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    /// A request with the token.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod clients;
 pub mod depth;
 pub mod instruments;
+pub mod load;
 pub mod login;
 pub mod order_entry;
 pub mod order_types;
@@ -36,6 +37,7 @@ pub const STAGES: &[Stage] = &[
     order_entry::STAGE, // 13
     clients::STAGE,     // 14
     recovery::STAGE,    // 15
+    load::STAGE,        // 16
 ];
 
 #[cfg(test)]
