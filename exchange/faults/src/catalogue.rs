@@ -25,10 +25,96 @@ macro_rules! faults {
 
 faults! {
     // boot
+    HealthWantsToken, "health-wants-a-token", "Health is behind the login, as everything else.",
+        "boot/health", "health answers Unauthenticated";
+    ReflectionForgetsService, "reflection-forgets-a-service", "Reflection does not list one of the five services.",
+        "boot/reflection", "AdminService is missing";
+    ReflectionDescribesNothing, "reflection-describes-nothing", "Reflection lists the services, and describes none of them.",
+        "boot/reflection", "no file descriptor";
+    UnknownRpcCrashes, "unknown-rpc-crashes", "A call of a method that is not there is an exception in a handler: UNKNOWN.",
+        "boot/unknown-rpc", "UNIMPLEMENTED", also "login";
+    UndecodableResets, "undecodable-resets", "A request that does not decode kills its handler: no status comes.",
+        "boot/garbage-request", "the connection broke";
+    WorkerForEachConnection, "worker-for-each-connection", "32 workers serve one connection each; more find none.",
+        "boot/many-connections", "connection", also "clients";
 
     // login
+    SecondLoginEndsFirst, "second-login-ends-the-first", "A user has one session: a second login ends the first.",
+        "login/token", "the token to work";
+    ExpiryInSeconds, "expiry-in-seconds", "expires_unix_ns is in seconds.",
+        "login/token", "expires_unix_ns";
+    PasswordTrimmed, "password-trimmed", "Blanks behind a password are not compared.",
+        "login/wrong-credentials", "the login succeeded";
+    UnknownUserTold, "unknown-user-told", "A wrong user name and a wrong password are answered in different words.",
+        "login/wrong-credentials", "whether the name or the password is wrong";
+    TapeUnguarded, "tape-unguarded", "One rpc was forgotten: ListTrades wants no token.",
+        "login/no-token", "INVALID_TOKEN";
+    TokenForEverybody, "token-for-everybody", "Any token will do: it is taken for the newest session's.",
+        "login/unknown-token", "INVALID_TOKEN";
+    TokenByItsBeginning, "token-by-its-beginning", "Of a token only the first characters are compared.",
+        "login/unknown-token", "INVALID_TOKEN";
+    ClientByConnection, "client-by-connection", "Who a client is is remembered by its connection: the first token on it counts.",
+        "login/token-is-the-client", "whatever connection";
+    RoleNotNamed, "role-not-named", "MISSING_ROLE does not say which role.",
+        "login/roles", "has no \"role\"";
+    TradersSetLimits, "traders-set-limits", "Setting risk limits wants no more than ROLE_TRADER.",
+        "login/roles", "MISSING_ROLE";
+    FormBeforeRole, "form-before-role", "The form of a request is judged before the role.",
+        "login/order-of-reasons", "MISSING_ROLE";
+    TapeForTraders, "tape-for-traders", "ListTrades wants ROLE_TRADER.",
+        "login/any-role-reads", "any role";
+    LogoutKeepsToken, "logout-keeps-the-token", "Logout answers, and does nothing.",
+        "login/logout", "INVALID_TOKEN";
+    LogoutEndsAll, "logout-ends-all-sessions", "Logout ends all sessions of its user.",
+        "login/logout", "no other";
+    LogoutForgetsStreams, "logout-forgets-streams", "After a logout the token is worthless, and open streams go on.",
+        "login/logout-ends-streams", "the stream did not end", also "order-entry";
+    UnknownRpcWantsRole, "unknown-rpc-wants-a-role", "Roles are looked up by method before it is known whether there is one.",
+        "login/unknown-rpc", "UNIMPLEMENTED";
+    TokenOfTheMoment, "token-of-the-moment", "Tokens are made of the user and the time: logins at the same time share one.",
+        "login/many-logins", "different tokens";
 
     // instruments
+    DescriptionInAscii, "description-in-ascii", "What is not ASCII in a description becomes a question mark.",
+        "instruments/create", "description";
+    PageSkipsOne, "page-skips-one", "Each further page begins one instrument too late.",
+        "instruments/list", "is missing";
+    ListedAsCreated, "listed-as-created", "Instruments are listed in the order of their creation.",
+        "instruments/list", "by symbol";
+    OpensContinuous, "opens-continuous", "Every instrument opens in CONTINUOUS.",
+        "instruments/phases", "phase";
+    BookIdsReused, "book-ids-reused", "Two instruments have the same order_book_id.",
+        "instruments/identity", "order_book_id that no other";
+    DuplicateOverwrites, "duplicate-overwrites", "A symbol that is taken is created again, over the first.",
+        "instruments/duplicate", "DUPLICATE_SYMBOL";
+    DuplicateTakenForRetry, "duplicate-taken-for-retry", "The same symbol and content is taken for a retry, without an id.",
+        "instruments/duplicate", "DUPLICATE_SYMBOL";
+    DescriptionInCharacters, "description-in-characters", "A description's bound is counted in characters, not in bytes.",
+        "instruments/malformed", "INVALID_FIELD";
+    MultiplierDefaults, "multiplier-defaults", "A multiplier of 0 is taken for 1.",
+        "instruments/malformed", "INVALID_FIELD";
+    EdgeExcluded, "edge-excluded", "The largest multiplier is refused.",
+        "instruments/edges", "at the edge of its range";
+    CreateRetryUnknown, "create-retry-unknown", "client_request_id is ignored: a retry is DUPLICATE_SYMBOL.",
+        "instruments/retry", "DUPLICATE_SYMBOL";
+    CreateRetryBeforeDefaults, "create-retry-before-defaults", "A retry is compared before its defaults are filled in.",
+        "instruments/retry", "defaults filled in";
+    CreateRetryOfSession, "create-retry-of-session", "client_request_ids are remembered by session, not by user.",
+        "instruments/retry", "DUPLICATE_SYMBOL";
+    CreateRetryAnyContent, "create-retry-any-content", "A client_request_id answers as the first time, whatever the content.",
+        "instruments/retry-other-content", "CLIENT_ID_REUSED";
+    CreateIdsOfEverybody, "create-ids-of-everybody", "client_request_ids of all users are kept together.",
+        "instruments/retry-of-another-user", "of its user";
+    BookWithFirstOrder, "book-with-first-order", "An instrument gets its book with its first order.",
+        "instruments/book-exists", "UNKNOWN_INSTRUMENT";
+    UnknownIsEmpty, "unknown-is-empty", "An instrument that is not there has an empty book.",
+        "instruments/unknown", "UNKNOWN_INSTRUMENT";
+    NewInstrumentsNotSent, "new-instruments-not-sent", "SubscribeInstruments sends nothing but the list as it was.",
+        "instruments/follow", "the new instrument";
+    MarkTooEarly, "mark-too-early", "The mark that all instruments were sent comes before the last of them.",
+        "instruments/follow", "before the mark";
+    InstrumentsWithoutHeartbeat, "instruments-without-heartbeat", "A silent SubscribeInstruments does not say that it lives.",
+        "instruments/follow-heartbeat", "a heartbeat";
 
     // orders
     LastInFirstOut, "last-in-first-out", "At one price the newest order trades first.",
@@ -57,6 +143,8 @@ faults! {
     // precision
 
     // order-entry
+    LogoutCancels, "logout-cancels", "Logout cancels the orders of its user.",
+        "order-entry/logout-ends-it", "status";
 
     // clients
 

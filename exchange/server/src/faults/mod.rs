@@ -4,7 +4,12 @@
 //! the journal and what follows it, and the messages on their way to and from a client (`wire`). What
 //! these cannot reach asks `fault!` where it stands.
 
+mod access;
+mod clients;
+mod instruments;
 mod journal;
+mod order_entry;
+mod status;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
