@@ -72,7 +72,7 @@ faults! {
     UnknownRpcWantsRole, "unknown-rpc-wants-a-role", "Roles are looked up by method before it is known whether there is one.",
         "login/unknown-rpc", "UNIMPLEMENTED";
     TokenOfTheMoment, "token-of-the-moment", "Tokens are made of the user and the time: logins at the same time share one.",
-        "login/many-logins", "different tokens";
+        "login/many-logins", "a token of its own";
 
     // instruments
     DescriptionInAscii, "description-in-ascii", "What is not ASCII in a description becomes a question mark.",
@@ -83,7 +83,7 @@ faults! {
         "instruments/list", "by symbol";
     OpensContinuous, "opens-continuous", "Every instrument opens in CONTINUOUS.",
         "instruments/phases", "phase";
-    BookIdsReused, "book-ids-reused", "Two instruments have the same order_book_id.",
+    BookIdsReused, "book-ids-reused", "order_book_id is the number of one of four books that are shared.",
         "instruments/identity", "order_book_id that no other";
     DuplicateOverwrites, "duplicate-overwrites", "A symbol that is taken is created again, over the first.",
         "instruments/duplicate", "DUPLICATE_SYMBOL";
@@ -104,7 +104,7 @@ faults! {
     CreateRetryAnyContent, "create-retry-any-content", "A client_request_id answers as the first time, whatever the content.",
         "instruments/retry-other-content", "CLIENT_ID_REUSED";
     CreateIdsOfEverybody, "create-ids-of-everybody", "client_request_ids of all users are kept together.",
-        "instruments/retry-of-another-user", "of its user";
+        "instruments/retry-of-another-user", "CLIENT_ID_REUSED";
     BookWithFirstOrder, "book-with-first-order", "An instrument gets its book with its first order.",
         "instruments/book-exists", "UNKNOWN_INSTRUMENT";
     UnknownIsEmpty, "unknown-is-empty", "An instrument that is not there has an empty book.",
@@ -143,10 +143,60 @@ faults! {
     // precision
 
     // order-entry
+    StreamKnowsNoAmend, "stream-knows-no-amend", "The stream takes inserts and cancels, and no amends.",
+        "order-entry/every-command", "result amend";
+    RefusalsOvertake, "refusals-overtake", "A refusal is sent at once, before answers that wait for the disk.",
+        "order-entry/answers-in-order", "request_id";
+    StreamCodeIsReason, "stream-code-is-reason", "CommandError.code is the number of the reason.",
+        "order-entry/refusals-as-unary", "code";
+    StreamForgetsRetry, "stream-forgets-retry", "CommandError does not say when to retry.",
+        "order-entry/refusals-as-unary", "whether to retry later";
+    StreamQueueDrops, "stream-queue-drops", "A stream's queue loses the command that comes when it grows.",
+        "order-entry/thousands-in-flight", "5,000";
+    HalfCloseIsError, "half-close-is-error", "The end of a stream's commands is an error to its reader: CANCELLED.",
+        "order-entry/half-close", "the stream to end with OK";
+    HalfCloseDrops, "half-close-drops", "A half-close is taken for the end of the stream: what is not answered yet never is.",
+        "order-entry/half-close", "the stream ended with OK";
+    AnswersOfAllStreams, "answers-of-all-streams", "Answers are matched by request_id over all connections.",
+        "order-entry/same-request-ids", "several streams";
+    StreamForgetsSide, "stream-forgets-side", "A cancel-all on the stream takes both sides, whichever is asked for.",
+        "order-entry/cancel-all", "cancelled_orders";
+    StreamLooksAhead, "stream-looks-ahead", "Commands are checked as they come: one does not find the insert that is still on its way.",
+        "order-entry/commands-follow-one-another", "the insert before it";
+    StreamClientIdsApart, "stream-client-ids-apart", "Each stream keeps client ids of its own.",
+        "order-entry/mixed-with-unary", "the answer to the retry";
+    StreamEndCancels, "stream-end-cancels", "When a stream breaks, its user's orders are cancelled.",
+        "order-entry/broken-stream", "open orders";
+    StreamRoleOfCommands, "stream-role-of-commands", "The role is judged command by command, and the stream goes on.",
+        "order-entry/wants-trader", "the stream to be refused";
     LogoutCancels, "logout-cancels", "Logout cancels the orders of its user.",
         "order-entry/logout-ends-it", "status";
 
     // clients
+    BroadcastUnderLock, "broadcast-under-lock", "Readers of a book are sent to one after the other: one that does not read holds up all.",
+        "clients/stalled-lossless", "by a subscriber that reads";
+    MergedKeepsOneLevel, "merged-keeps-one-level", "Of changes that were merged, one level a side is sent.",
+        "clients/stalled-conflated", "asks";
+    SilenceUnnoticed, "silence-unnoticed", "There is no keepalive: a connection that fell silent is open for ever.",
+        "clients/half-open", "a CANCELLED report with reason DISCONNECT";
+    DisconnectIgnored, "disconnect-ignored", "cancel_on_disconnect is read, and forgotten.",
+        "clients/cut", "a CANCELLED report with reason DISCONNECT";
+    DisconnectToldAsUser, "disconnect-told-as-user", "Orders that a broken stream ends are told as cancelled by their user.",
+        "clients/cut", "cancel_reason";
+    DisconnectCancelsOlder, "disconnect-cancels-older", "A broken stream cancels orders that were there before it began, too.",
+        "clients/cut", "the order that was there before the stream";
+    SubscribersBounded, "subscribers-bounded", "500 subscribers are all that there can be.",
+        "clients/many-subscribers", "CAPACITY";
+    SubscriptionsLeak, "subscriptions-leak", "Subscriptions that ended still count: a user has 1,000 in all.",
+        "clients/come-and-go", "CAPACITY";
+    GarbageEndsAccepting, "garbage-ends-accepting", "Whoever accepts connections dies of one whose first bytes are no HTTP/2.",
+        "clients/garbage-bytes", "a login";
+    AcceptWaits, "accept-waits", "The next connection is accepted when the last one has said something.",
+        "clients/idle-connections", "a login";
+    OversizedTruncated, "oversized-truncated", "A client id that is too long is cut off.",
+        "clients/oversized", "the insert succeeded";
+    AbandonedForgotten, "abandoned-forgotten", "The client id of an insert that its client gave up is forgotten, and not the order.",
+        "clients/abandoned", "open orders";
 
     // recovery
     AcknowledgedEarly, "acknowledged-early", "An order is acknowledged before it is durable.",

@@ -183,7 +183,9 @@ async fn list(context: Context) -> Verdict {
     let mut created = HashSet::new();
     // Not in the order of their symbols.
     for first in ["M", "C", "X", "0", "K", "A", "Z"] {
-        let instrument = context.instrument_with(|request| request.symbol.insert_str(0, first)).await?;
+        let instrument = context
+            .instrument_with(|request| request.symbol.insert_str(0, first))
+            .await?;
         created.insert(instrument.symbol);
     }
     let viewer = context.viewer().await?;

@@ -322,6 +322,8 @@ async fn token_is_the_client(context: Context) -> Verdict {
     let trader_there = admin.with_token(trader.token())?.labelled(trader.username());
     let admin_there = trader.with_token(admin.token())?.labelled(admin.username());
     for _ in 0..3 {
+        admin.instruments_or_unimplemented().await?;
+        trader.instruments_or_unimplemented().await?;
         trader_there
             .try_create_instrument(context.instrument_request())
             .await

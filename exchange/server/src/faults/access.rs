@@ -16,6 +16,8 @@ use super::status;
 use super::wire::{Call, Lens};
 use crate::error::Error;
 
+/// Cancels all orders of a token's user.
+pub(super) const CANCEL_ALL: &str = "/optivex.v1.ExecutionService/CancelAllOrders";
 /// Tokens of one user that are made in this time are the same, where they are made of the time.
 const MOMENT: Duration = Duration::from_secs(30);
 /// How much of a token is compared where it is not all of it.
@@ -52,10 +54,15 @@ fn bear(request: &mut Request<Body>, token: &str) {
 }
 
 /// Whether the user of this call's token has the role; a token that is not known has none.
-fn has(call: &Call, role: Role) -> Option<bool> {
+pub(super) fn has(call: &Call, role: Role) -> Option<bool> {
     let seen = seen();
     let known = seen.tokens.get(call.token.as_ref()?)?;
     Some(known.roles.contains(&role.into()))
+}
+
+/// Whose token this is.
+pub(super) fn user_of(token: Option<&String>) -> Option<String> {
+    Some(seen().tokens.get(token?)?.username.clone())
 }
 
 /// The status of an rpc that is not there.
@@ -73,7 +80,7 @@ pub(super) fn unknown(headers: &HeaderMap) -> Option<Status> {
     None
 }
 
-pub(super) async fn before(call: &Call, request: &mut Request<Body>, routes: &Routes) -> Option<Response<Body>> {
+pub(super) async fn before(call: &Call, request: &mut Request<Body>) -> Option<Response<Body>> {
     if fault!(HealthWantsToken) && call.rpc == "Check" && call.token.is_none() {
         return Some(status::refuse(Error::new(ErrorReason::InvalidToken, "no bearer token")));
     }
@@ -85,7 +92,7 @@ pub(super) async fn before(call: &Call, request: &mut Request<Body>, routes: &Ro
         return Some(status::refuse(error));
     }
     if call.rpc == "Logout"
-        && let Some(answer) = logout(call, routes).await
+        && let Some(answer) = logout(call).await
     {
         return Some(answer);
     }
@@ -113,11 +120,7 @@ fn stand_in(call: &Call) -> Option<String> {
     }
     if fault!(TokenByItsBeginning) && token.len() >= TOKEN_BEGINNING {
         let beginning = token.get(..TOKEN_BEGINNING)?;
-        return seen
-            .tokens
-            .keys()
-            .find(|known| known.starts_with(beginning))
-            .cloned();
+        return seen.tokens.keys().find(|known| known.starts_with(beginning)).cloned();
     }
     if fault!(TradersSetLimits) && call.rpc.starts_with("Set") && call.rpc.ends_with("RiskLimits") {
         let is_trader = |known: &Known| known.roles.contains(&Role::Trader.into());
@@ -131,7 +134,7 @@ fn stand_in(call: &Call) -> Option<String> {
 }
 
 /// Calls an rpc without a request to speak of, in the name of this token.
-async fn call_as(routes: &Routes, path: &'static str, token: &str) {
+pub(super) async fn call_as(routes: &Routes, path: &'static str, token: &str) {
     let mut request = Request::post(path)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -141,7 +144,7 @@ async fn call_as(routes: &Routes, path: &'static str, token: &str) {
     let _ = routes.clone().call(request).await;
 }
 
-async fn logout(call: &Call, routes: &Routes) -> Option<Response<Body>> {
+async fn logout(call: &Call) -> Option<Response<Body>> {
     const LOGOUT: &str = "/optivex.v1.AuthService/Logout";
     let token = call.token.clone()?;
     let known = {
@@ -166,11 +169,11 @@ async fn logout(call: &Call, routes: &Routes) -> Option<Response<Body>> {
             .map(|(other, _)| other.clone())
             .collect();
         for other in others {
-            call_as(routes, LOGOUT, &other).await;
+            call_as(&call.routes, LOGOUT, &other).await;
         }
     }
     if fault!(LogoutCancels) {
-        call_as(routes, "/optivex.v1.ExecutionService/CancelAllOrders", &token).await;
+        call_as(&call.routes, CANCEL_ALL, &token).await;
     }
     None
 }
@@ -185,7 +188,7 @@ pub(super) fn request(call: &Call) -> Option<Lens> {
     })
 }
 
-pub(super) async fn after(call: &Call, mut answer: Response<Body>) -> Response<Body> {
+pub(super) fn after(call: &Call, mut answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers_mut();
     if fault!(UndecodableResets)
         && let Some(status) = Status::from_header_map(headers)
@@ -198,10 +201,7 @@ pub(super) async fn after(call: &Call, mut answer: Response<Body>) -> Response<B
         && let Some(request) = call.said::<pb::LoginRequest>()
         && !seen().users.contains(&request.username)
     {
-        status::put(
-            headers,
-            Error::new(ErrorReason::InvalidCredentials, "no such user"),
-        );
+        status::put(headers, Error::new(ErrorReason::InvalidCredentials, "no such user"));
     }
     if fault!(RoleNotNamed)
         && let Some(mut error) = status::told(headers)

@@ -10,13 +10,13 @@ use optivex_proto::v1::subscribe_instruments_response::Event;
 use optivex_proto::v1::{self as pb, ErrorReason};
 use tonic::body::Body;
 
-use super::status;
 use super::wire::{Call, Lens};
+use super::{access, status};
 use crate::error::Error;
 
 #[derive(Default)]
 struct Seen {
-    /// First requests by client_request_id, and the token of each.
+    /// First requests by client_request_id, and the user of each.
     creations: HashMap<String, (pb::CreateInstrumentRequest, Option<String>)>,
     created: HashMap<String, pb::CreateInstrumentResponse>,
     /// Symbols that an order was inserted for.
@@ -93,18 +93,19 @@ fn retry(call: &Call, request: &mut pb::CreateInstrumentRequest) {
         request.client_request_id = format!("{:x}", hasher.finish());
         return;
     }
+    let user = access::user_of(call.token.as_ref());
     let mut seen = seen();
-    let (first, token) = seen
+    let (first, owner) = seen
         .creations
         .entry(id)
-        .or_insert_with(|| (request.clone(), call.token.clone()));
+        .or_insert_with(|| (request.clone(), user.clone()));
     if fault!(CreateRetryAnyContent) {
         request.clone_from(first);
     }
     if fault!(CreateRetryBeforeDefaults) && request.initial_phase != first.initial_phase {
         request.description.push('x');
     }
-    if fault!(CreateIdsOfEverybody) && *token != call.token {
+    if fault!(CreateIdsOfEverybody) && *owner != user {
         call.flag.store(true, Ordering::Relaxed);
         request.symbol.clear();
     }
@@ -206,7 +207,7 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
 
 fn shown(instrument: &mut pb::Instrument) {
     if fault!(BookIdsReused) {
-        instrument.order_book_id = instrument.order_book_id / 2 + 1;
+        instrument.order_book_id = instrument.order_book_id % 4 + 1;
     }
     if fault!(DuplicateOverwrites)
         && let Some(other) = seen().created.get(&instrument.symbol)

@@ -6,7 +6,11 @@ use std::process::{Command, ExitCode};
 use optivex_faults::{Fault, planted};
 
 /// Faults that a setting makes.
-const SETTINGS: &[(Fault, &str, &str)] = &[(Fault::WorkerForEachConnection, "OPTIVEX_MAX_CONNECTIONS", "32")];
+const SETTINGS: &[(Fault, &str, &str)] = &[
+    (Fault::WorkerForEachConnection, "OPTIVEX_MAX_CONNECTIONS", "32"),
+    (Fault::SilenceUnnoticed, "OPTIVEX_KEEPALIVE_INTERVAL", "24h"),
+    (Fault::OversizedTruncated, "OPTIVEX_MAX_MESSAGE_SIZE", "32MiB"),
+];
 
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var("OPTIVEX_FAULT") {

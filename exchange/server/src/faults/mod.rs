@@ -5,7 +5,7 @@
 //! these cannot reach asks `fault!` where it stands.
 
 mod access;
-mod clients;
+pub(crate) mod clients;
 mod instruments;
 mod journal;
 mod order_entry;
@@ -13,6 +13,7 @@ mod status;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
+use optivex_engine::types::{CancelReason, OrderId, OrderStatus};
 use optivex_engine::{Command, Engine, Event, Input};
 
 use crate::sequencer::Parts;
@@ -26,12 +27,22 @@ pub(crate) fn parts(mut parts: Parts) -> Parts {
 }
 
 /// A command before the engine decides it.
-pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
+pub(crate) fn command(mut command: Command, _engine: &Engine) -> Command {
+    if fault!(DisconnectCancelsOlder)
+        && let Command::CancelOnDisconnect { after, .. } = &mut command
+    {
+        *after = OrderId(0);
+    }
     command
 }
 
 /// An accepted command's event before anybody is told.
-pub(crate) fn event(_input: &Input, event: &mut Event) {
+pub(crate) fn event(input: &Input, event: &mut Event) {
+    if fault!(DisconnectToldAsUser) && matches!(input.command, Command::CancelOnDisconnect { .. }) {
+        for report in &mut event.reports {
+            report.order.status = OrderStatus::Cancelled(CancelReason::User);
+        }
+    }
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted

@@ -69,7 +69,12 @@ pub(super) fn is(headers: &HeaderMap, reason: ErrorReason) -> bool {
 
 /// Puts another status there.
 pub(super) fn put(headers: &mut HeaderMap, status: impl Into<Status>) {
-    for name in ["grpc-status", "grpc-message", "grpc-status-details-bin", "optivex-reason"] {
+    for name in [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "optivex-reason",
+    ] {
         headers.remove(name);
     }
     // It fits: it is made of text.

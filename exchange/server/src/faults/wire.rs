@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -36,13 +36,15 @@ pub(super) struct Call {
     pub(super) peer: Option<SocketAddr>,
     /// Something that the fault of the request tells that of the answer.
     pub(super) flag: Arc<AtomicBool>,
-    /// The same, to be counted.
-    pub(super) count: Arc<AtomicI64>,
+    /// What serves it.
+    pub(super) routes: Routes,
     first: Arc<OnceLock<Bytes>>,
+    is_over: Arc<AtomicBool>,
+    in_flight: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Call {
-    fn new<B>(request: &Request<B>) -> Self {
+    fn new<B>(request: &Request<B>, routes: &Routes) -> Self {
         let token = request.headers().get("authorization");
         let token = token.and_then(|token| token.to_str().ok()?.strip_prefix("Bearer "));
         Self {
@@ -53,14 +55,26 @@ impl Call {
                 .get::<TcpConnectInfo>()
                 .and_then(TcpConnectInfo::remote_addr),
             flag: Arc::default(),
-            count: Arc::default(),
+            routes: routes.clone(),
             first: Arc::default(),
+            is_over: Arc::default(),
+            in_flight: Arc::default(),
         }
     }
 
     /// The request as it came, or its first message.
     pub(super) fn said<M: Message + Default>(&self) -> Option<M> {
         M::decode(self.first.get()?.clone()).ok()
+    }
+
+    /// Whether the client has said all that it has to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Of a stream of commands: those that are not answered, each with the client id that it inserts.
+    pub(super) fn in_flight(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,15 +84,17 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<StdError>,
 {
-    let call = Call::new(&request);
+    let call = Call::new(&request, &routes);
     let mut request = request.map(Body::new);
-    if let Some(answer) = before(&call, &mut request, &routes).await {
+    if let Some(answer) = before(&call, &mut request).await {
         return Ok(answer);
     }
+    let mut watch = clients::Watch::new(&call);
     let lens = request_lens(&call);
     let request = request.map(|body| lens.noting(&call).through(body));
     let answer = routes.call(request).await?;
-    let (mut parts, body) = after(&call, answer, &routes).await.into_parts();
+    watch.answered();
+    let (mut parts, body) = after(&call, answer).into_parts();
     let lens = response_lens(&call, &mut parts.headers);
     Ok(Response::from_parts(parts, lens.through(body)))
 }
@@ -89,18 +105,16 @@ pub(crate) fn unknown(headers: &HeaderMap) -> Option<tonic::Status> {
 }
 
 /// Faults of whole calls: what is answered instead.
-async fn before(call: &Call, request: &mut Request<Body>, routes: &Routes) -> Option<Response<Body>> {
-    if let Some(answer) = access::before(call, request, routes).await {
+async fn before(call: &Call, request: &mut Request<Body>) -> Option<Response<Body>> {
+    if let Some(answer) = access::before(call, request).await {
         return Some(answer);
     }
     order_entry::before(call, request).or_else(|| clients::before(call))
 }
 
 /// Faults of answers as a whole.
-async fn after(call: &Call, answer: Response<Body>, routes: &Routes) -> Response<Body> {
-    let answer = access::after(call, answer).await;
-    let answer = instruments::after(call, answer);
-    order_entry::after(call, answer, routes)
+fn after(call: &Call, answer: Response<Body>) -> Response<Body> {
+    clients::after(call, instruments::after(call, access::after(call, answer)))
 }
 
 /// Faults of requests.
@@ -140,7 +154,7 @@ type End = Box<dyn FnMut(&mut HeaderMap) + Send>;
 pub(super) struct Lens {
     change: Option<Change>,
     end: Option<End>,
-    first: Option<Arc<OnceLock<Bytes>>>,
+    noted: Option<Call>,
 }
 
 impl Lens {
@@ -190,13 +204,13 @@ impl Lens {
     }
 
     fn noting(mut self, call: &Call) -> Self {
-        self.first = Some(Arc::clone(&call.first));
+        self.noted = Some(call.clone());
         self
     }
 
     /// The body as it is seen through this.
     pub(super) fn through(self, body: Body) -> Body {
-        if self.change.is_none() && self.end.is_none() && self.first.is_none() {
+        if self.change.is_none() && self.end.is_none() && self.noted.is_none() {
             return body;
         }
         Body::new(Changed {
@@ -230,8 +244,8 @@ impl Changed {
             }
             let mut message = self.unread.split_to(PREFIX_BYTES + length).freeze();
             message.advance(PREFIX_BYTES);
-            if let Some(first) = &self.lens.first {
-                let _ = first.set(message.clone());
+            if let Some(call) = &self.lens.noted {
+                let _ = call.first.set(message.clone());
             }
             let mut messages = Vec::new();
             match &mut self.lens.change {
@@ -261,7 +275,12 @@ impl HttpBody for Changed {
                 return Poll::Ready(Some(Ok(frame)));
             }
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                None => return Poll::Ready(None),
+                None => {
+                    if let Some(call) = &this.lens.noted {
+                        call.is_over.store(true, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.take(data),
