@@ -4,13 +4,19 @@
 //! the journal and what follows it, and the messages on their way to and from a client (`wire`). What
 //! these cannot reach asks `fault!` where it stands.
 
+mod access;
+pub(crate) mod clients;
+mod instruments;
 mod journal;
+mod order_entry;
 mod races;
+mod status;
 mod unary;
 mod venue;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
+use optivex_engine::types::{CancelReason, OrderId, OrderStatus};
 use optivex_engine::{Command, Engine, Event, Input};
 
 use crate::sequencer::Parts;
@@ -24,12 +30,22 @@ pub(crate) fn parts(mut parts: Parts) -> Parts {
 }
 
 /// A command before the engine decides it.
-pub(crate) fn command(command: Command, engine: &Engine) -> Command {
+pub(crate) fn command(mut command: Command, engine: &Engine) -> Command {
+    if fault!(DisconnectCancelsOlder)
+        && let Command::CancelOnDisconnect { after, .. } = &mut command
+    {
+        *after = OrderId(0);
+    }
     races::command(venue::command(command, engine))
 }
 
 /// An accepted command's event before anybody is told.
 pub(crate) fn event(input: &Input, event: &mut Event) {
+    if fault!(DisconnectToldAsUser) && matches!(input.command, Command::CancelOnDisconnect { .. }) {
+        for report in &mut event.reports {
+            report.order.status = OrderStatus::Cancelled(CancelReason::User);
+        }
+    }
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted

@@ -20,7 +20,7 @@ use crate::error::Error;
 struct Memory {
     /// Client ids of orders that a limit refused.
     limited: HashSet<String>,
-    /// User names, by the metadata entry that carries their token.
+    /// User names, by token.
     users: HashMap<String, String>,
     suspended: HashSet<String>,
     indicative: HashMap<InstrumentId, Indicative>,
@@ -62,7 +62,7 @@ pub(super) fn event(command: &Command, event: &mut Event) {
 }
 
 /// A change of this request's messages, if the planted fault wants one.
-pub(super) fn request_lens(call: &Call) -> Option<Lens> {
+pub(super) fn request(call: &Call) -> Option<Lens> {
     let positive = |limit: &mut Option<i64>| *limit = limit.filter(|limit| *limit >= 0);
     Some(match call.rpc.as_str() {
         "SetUserRiskLimits" if fault!(NegativeIsNone) => {
@@ -96,7 +96,7 @@ pub(super) fn request_lens(call: &Call) -> Option<Lens> {
 }
 
 /// A change of this answer's messages, if the planted fault wants one.
-pub(super) fn response_lens(call: &Call) -> Option<Lens> {
+pub(super) fn response(call: &Call) -> Option<Lens> {
     Some(match call.rpc.as_str() {
         "GetRiskUsage" if fault!(UsageOfLimits) => Lens::each(|answer: &mut pb::GetRiskUsageResponse| {
             answer.usages.retain(|usage| usage.limit.is_some());
@@ -144,7 +144,7 @@ pub(super) async fn call(call: &Call, routes: Routes, request: Request<Body>) ->
             let answer = forward.call(&request).await;
             if let Some(login) = answer.message::<pb::LoginResponse>() {
                 let username = decode::<pb::LoginRequest>(&request).username;
-                memory().users.insert(format!("Bearer {}", login.token), username);
+                memory().users.insert(login.token, username);
             }
             answer
         }

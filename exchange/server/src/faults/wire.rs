@@ -1,11 +1,15 @@
 //! Messages on their way from and to a client, changed as they pass.
 //!
-//! [`call`] is the seam. A fault of requests goes into [`request`], one of answers into [`response`]; both
-//! see the path of the rpc, and change messages of a type with [`Lens::each`].
+//! [`call`] is the seam. A fault of requests goes into [`request_lens`], one of answers into
+//! [`response_lens`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
+//! changes a call as a whole is asked before it ([`before`]) and after it ([`after`]).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -16,15 +20,62 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
-/// One call, seen from outside.
+use super::{access, clients, instruments, order_entry, races, venue};
+
+/// One call, seen from outside. Clones share what they note.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     /// Last part of the rpc's path: `InsertOrder`.
     pub(super) rpc: String,
     /// The token of the call, if it has one.
     pub(super) token: Option<String>,
+    /// The other end of the connection.
+    pub(super) peer: Option<SocketAddr>,
+    /// Something that the fault of the request tells that of the answer.
+    pub(super) flag: Arc<AtomicBool>,
+    /// What serves it.
+    pub(super) routes: Routes,
+    first: Arc<OnceLock<Bytes>>,
+    is_over: Arc<AtomicBool>,
+    in_flight: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Call {
+    fn new<B>(request: &Request<B>, routes: &Routes) -> Self {
+        let token = request.headers().get("authorization");
+        let token = token.and_then(|token| token.to_str().ok()?.strip_prefix("Bearer "));
+        Self {
+            rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
+            token: token.map(ToOwned::to_owned),
+            peer: request
+                .extensions()
+                .get::<TcpConnectInfo>()
+                .and_then(TcpConnectInfo::remote_addr),
+            flag: Arc::default(),
+            routes: routes.clone(),
+            first: Arc::default(),
+            is_over: Arc::default(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// The request as it came, or its first message.
+    pub(super) fn said<M: Message + Default>(&self) -> Option<M> {
+        M::decode(self.first.get()?.clone()).ok()
+    }
+
+    /// Whether the client has said all that it has to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Of a stream of commands: those that are not answered, each with the client id that it inserts.
+    pub(super) fn in_flight(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Calls the services, and lets what passes be changed.
@@ -33,38 +84,57 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<StdError>,
 {
-    let token = request.headers().get("authorization");
-    let call = Call {
-        rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
-        token: token.and_then(|token| token.to_str().ok()).map(ToOwned::to_owned),
-    };
-    if super::races::concerns(&call.rpc) {
-        return super::races::call(&call, routes, request.map(Body::new)).await;
+    let call = Call::new(&request, &routes);
+    let mut request = request.map(Body::new);
+    if races::concerns(&call.rpc) {
+        return races::call(&call, routes, request).await;
     }
-    if super::venue::concerns(&call.rpc) {
-        return super::venue::call(&call, routes, request.map(Body::new)).await;
+    if venue::concerns(&call.rpc) {
+        return venue::call(&call, routes, request).await;
     }
-    let (parts, body) = request.into_parts();
-    let body = request_lens(&call).through(Body::new(body));
-    let answer = routes.call(Request::from_parts(parts, body)).await?;
-    let (mut parts, body) = answer.into_parts();
+    if let Some(answer) = before(&call, &mut request).await {
+        return Ok(answer);
+    }
+    let mut watch = clients::Watch::new(&call);
+    let lens = request_lens(&call);
+    let request = request.map(|body| lens.noting(&call).through(body));
+    let answer = routes.call(request).await?;
+    watch.answered();
+    let (mut parts, body) = after(&call, answer).into_parts();
     let lens = response_lens(&call, &mut parts.headers);
     Ok(Response::from_parts(parts, lens.through(body)))
 }
 
+/// The status of an rpc that is not there.
+pub(crate) fn unknown(headers: &HeaderMap) -> Option<tonic::Status> {
+    access::unknown(headers)
+}
+
+/// Faults of whole calls: what is answered instead.
+async fn before(call: &Call, request: &mut Request<Body>) -> Option<Response<Body>> {
+    if let Some(answer) = access::before(call, request).await {
+        return Some(answer);
+    }
+    order_entry::before(call, request).or_else(|| clients::before(call))
+}
+
+/// Faults of answers as a whole.
+fn after(call: &Call, answer: Response<Body>) -> Response<Body> {
+    clients::after(call, instruments::after(call, access::after(call, answer)))
+}
+
 /// Faults of requests.
 fn request_lens(call: &Call) -> Lens {
-    if let Some(lens) = super::venue::request_lens(call) {
-        return lens;
-    }
-    Lens::clear()
+    access::request(call)
+        .or_else(|| instruments::request(call))
+        .or_else(|| order_entry::request(call))
+        .or_else(|| clients::request(call))
+        .or_else(|| venue::request(call))
+        .unwrap_or_else(Lens::clear)
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
-    if let Some(lens) = super::venue::response_lens(call) {
-        return lens;
-    }
     match call.rpc.as_str() {
         "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
             if let Some(book) = &mut answer.book {
@@ -75,19 +145,30 @@ fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
                 });
             }
         }),
-        _ => Lens::clear(),
+        _ => access::response(call)
+            .or_else(|| instruments::response(call))
+            .or_else(|| order_entry::response(call))
+            .or_else(|| clients::response(call))
+            .or_else(|| venue::response(call))
+            .unwrap_or_else(Lens::clear),
     }
 }
 
 type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
+type End = Box<dyn FnMut(&mut HeaderMap) + Send>;
 
 /// What changes the messages of a body as they pass.
-pub(super) struct Lens(Option<Change>);
+#[derive(Default)]
+pub(super) struct Lens {
+    change: Option<Change>,
+    end: Option<End>,
+    noted: Option<Call>,
+}
 
 impl Lens {
     /// Changes nothing.
     pub(super) fn clear() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// Changes each message.
@@ -99,8 +180,15 @@ impl Lens {
     }
 
     /// Makes none, one or more of each message.
-    pub(super) fn flat<M: Message + Default>(mut change: impl FnMut(M, &mut Vec<M>) + Send + 'static) -> Self {
-        Self(Some(Box::new(move |bytes, out| match M::decode(bytes.clone()) {
+    pub(super) fn flat<M: Message + Default>(change: impl FnMut(M, &mut Vec<M>) + Send + 'static) -> Self {
+        Self::other(change)
+    }
+
+    /// Makes other messages of each message.
+    pub(super) fn other<M: Message + Default, N: Message>(
+        mut change: impl FnMut(M, &mut Vec<N>) + Send + 'static,
+    ) -> Self {
+        let change = move |bytes: Bytes, out: &mut Vec<Bytes>| match M::decode(bytes.clone()) {
             Ok(message) => {
                 let mut messages = Vec::new();
                 change(message, &mut messages);
@@ -108,26 +196,44 @@ impl Lens {
             }
             // The services judge it.
             Err(_) => out.push(bytes),
-        })))
+        };
+        Self {
+            change: Some(Box::new(change)),
+            ..Self::default()
+        }
     }
 
-    pub(super) fn through(self, body: Body) -> Body {
-        match self.0 {
-            None => body,
-            Some(change) => Body::new(Changed {
-                body,
-                change,
-                unread: BytesMut::new(),
-                ready: VecDeque::new(),
-            }),
+    /// Changes the trailers of a stream.
+    pub(super) fn end(change: impl FnMut(&mut HeaderMap) + Send + 'static) -> Self {
+        Self {
+            end: Some(Box::new(change)),
+            ..Self::default()
         }
+    }
+
+    fn noting(mut self, call: &Call) -> Self {
+        self.noted = Some(call.clone());
+        self
+    }
+
+    /// The body as it is seen through this.
+    pub(super) fn through(self, body: Body) -> Body {
+        if self.change.is_none() && self.end.is_none() && self.noted.is_none() {
+            return body;
+        }
+        Body::new(Changed {
+            body,
+            lens: self,
+            unread: BytesMut::new(),
+            ready: VecDeque::new(),
+        })
     }
 }
 
 /// A body whose messages are changed; what is not a message passes.
 struct Changed {
     body: Body,
-    change: Change,
+    lens: Lens,
     unread: BytesMut,
     ready: VecDeque<Frame<Bytes>>,
 }
@@ -146,8 +252,14 @@ impl Changed {
             }
             let mut message = self.unread.split_to(PREFIX_BYTES + length).freeze();
             message.advance(PREFIX_BYTES);
+            if let Some(call) = &self.lens.noted {
+                let _ = call.first.set(message.clone());
+            }
             let mut messages = Vec::new();
-            (self.change)(message, &mut messages);
+            match &mut self.lens.change {
+                Some(change) => change(message, &mut messages),
+                None => messages.push(message),
+            }
             for message in messages {
                 out.put_u8(0);
                 out.put_u32(message.len() as u32);
@@ -171,11 +283,19 @@ impl HttpBody for Changed {
                 return Poll::Ready(Some(Ok(frame)));
             }
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                None => return Poll::Ready(None),
+                None => {
+                    if let Some(call) = &this.lens.noted {
+                        call.is_over.store(true, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.take(data),
-                    Err(frame) => {
+                    Err(mut frame) => {
+                        if let (Some(end), Some(trailers)) = (&mut this.lens.end, frame.trailers_mut()) {
+                            end(trailers);
+                        }
                         // Half a message at the end: for whoever reads it to judge.
                         if !this.unread.is_empty() {
                             let rest = this.unread.split().freeze();

@@ -114,6 +114,8 @@ impl ConnectionRouter {
         }
         let Some(method) = self.router.methods.get(request.uri().path()) else {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
+            #[cfg(feature = "faults")]
+            let status = crate::faults::wire::unknown(request.headers()).unwrap_or(status);
             return self.refuse(status, None);
         };
         let id = RequestId(self.id, &self.requests);
