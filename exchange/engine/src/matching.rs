@@ -43,11 +43,15 @@ impl Taker {
     }
 }
 
-fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
-    match order_type {
+/// The worst rank on the other side that an order reaches.
+pub(crate) fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
+    let limit_rank = match order_type {
         OrderType::Limit => rank(side.opposite(), price_e4),
         OrderType::Market => i64::MAX,
-    }
+    };
+    #[cfg(feature = "faults")]
+    let limit_rank = crate::faults::reach(order_type, price_e4, limit_rank);
+    limit_rank
 }
 
 impl Engine {
@@ -127,6 +131,10 @@ impl Engine {
                 break;
             };
             let (slot, price_e4) = (level.head, level.total.price_e4);
+            #[cfg(feature = "faults")]
+            let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
+                break;
+            };
             let resting = &self.orders.node(slot).order;
             if resting.user == order.user {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {

@@ -90,11 +90,16 @@ impl Engine {
         self.report(fill_report(trade, aggressor), &order, event);
         if order.status == OrderStatus::Filled {
             self.forget(slot);
+            return;
         }
+        #[cfg(feature = "faults")]
+        self.after_partial_fill(slot);
     }
 
     /// A resting order ends untraded.
     pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
+        #[cfg(feature = "faults")]
+        self.before_cancel(slot);
         self.leave_book(slot);
         let event_seq = self.event_seq;
         let order = &mut self.orders.node_mut(slot).order;
@@ -137,6 +142,8 @@ impl Engine {
     pub(crate) fn settle(&mut self, order: &Order, account: u32, trade: &Trade) {
         let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
         let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
+        #[cfg(feature = "faults")]
+        let amount_e4 = crate::faults::paid(order, trade.quantity, multiplier, amount_e4);
         self.accounts[account as usize].trade(order.side, trade.quantity, amount_e4);
     }
 

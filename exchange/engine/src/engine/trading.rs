@@ -25,6 +25,8 @@ impl Engine {
         terms.validate()?;
         let user = self.known_user(command.user)?;
         let listing = self.known_listing(command.instrument)?;
+        #[cfg(feature = "faults")]
+        self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
         if let Some(repeated) = first_answer(user, command)? {

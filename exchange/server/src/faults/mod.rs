@@ -5,6 +5,7 @@
 //! these cannot reach asks `fault!` where it stands.
 
 mod journal;
+mod orders;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
@@ -21,12 +22,13 @@ pub(crate) fn parts(mut parts: Parts) -> Parts {
 }
 
 /// A command before the engine decides it.
-pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
-    command
+pub(crate) fn command(command: Command, engine: &Engine) -> Command {
+    orders::command(command, engine)
 }
 
 /// An accepted command's event before anybody is told.
 pub(crate) fn event(_input: &Input, event: &mut Event) {
+    orders::event(event);
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted

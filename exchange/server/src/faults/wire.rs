@@ -3,6 +3,8 @@
 //! [`call`] is the seam. A fault of requests goes into [`request`], one of answers into [`response`]; both
 //! see the path of the rpc, and change messages of a type with [`Lens::each`].
 
+mod orders;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -24,7 +26,6 @@ pub(super) struct Call {
     /// Last part of the rpc's path: `InsertOrder`.
     pub(super) rpc: String,
     /// The token of the call, if it has one.
-    #[expect(dead_code, reason = "faults of the login stage ask for it")]
     pub(super) token: Option<String>,
 }
 
@@ -48,8 +49,8 @@ where
 }
 
 /// Faults of requests.
-fn request_lens(_call: &Call) -> Lens {
-    Lens::clear()
+fn request_lens(call: &Call) -> Lens {
+    orders::request(call).unwrap_or_else(Lens::clear)
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
@@ -64,7 +65,7 @@ fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
                 });
             }
         }),
-        _ => Lens::clear(),
+        _ => orders::response(call).unwrap_or_else(Lens::clear),
     }
 }
 

@@ -1,0 +1,109 @@
+//! Orders that are taken, booked, looked up and told wrongly.
+
+use optivex_engine::command::{InsertOrder, OrderRef};
+use optivex_engine::event::Outcome;
+use optivex_engine::types::{InstrumentId, OrderId, OrderType, PRICE_E4_MAX, Side, UserId};
+use optivex_engine::{Command, Engine, Event, OrderLookup};
+
+/// A command as a wrong exchange takes it.
+pub(super) fn command(command: Command, engine: &Engine) -> Command {
+    match command {
+        Command::InsertOrder(order) => Command::InsertOrder(insert(order, engine)),
+        Command::CancelOrder {
+            order: OrderRef::Id(id),
+            ..
+        } if fault!(CancelOfOthers) && owner(engine, id).is_some() => Command::CancelOrder {
+            user: owner(engine, id).unwrap_or(UserId(0)),
+            order: OrderRef::Id(id),
+        },
+        Command::CancelAllOrders { user, instrument, .. } if fault!(CancelAllIgnoresSide) => Command::CancelAllOrders {
+            user,
+            instrument,
+            side: None,
+        },
+        Command::CancelAllOrders {
+            user,
+            instrument: Some(instrument),
+            side,
+        } if fault!(CancelAllOfEverybody)
+            && engine.open_orders(user, Some(instrument), OrderId(0)).next().is_none() =>
+        {
+            Command::CancelAllOrders {
+                user: anybody(engine, instrument).unwrap_or(user),
+                instrument: Some(instrument),
+                side,
+            }
+        }
+        command => command,
+    }
+}
+
+fn insert(mut order: InsertOrder, engine: &Engine) -> InsertOrder {
+    let known = engine.order(order.user, OrderRef::Client(order.client_order_id));
+    let is_done = matches!(known, OrderLookup::Done(_));
+    if fault!(RetryInsertsAgain) && matches!(known, OrderLookup::Open(_)) || fault!(RetryOfDoneInsertsAgain) && is_done
+    {
+        order.client_order_id.clear();
+    }
+    if let OrderLookup::Open(open) = known
+        && fault!(ClientIdWithoutQuantity)
+        && !order.client_order_id.is_empty()
+    {
+        order.terms.quantity = open.quantity;
+    }
+    if fault!(OrdersToNewestBook) {
+        let newest = engine.instruments().last().map(|instrument| instrument.id);
+        order.instrument = newest.unwrap_or(order.instrument);
+    }
+    let tick_size_e4 = engine.instrument(order.instrument).map_or(1, |at| at.tick_size_e4);
+    let terms = &mut order.terms;
+    if fault!(PricesRounded) {
+        terms.price_e4 -= terms.price_e4 % tick_size_e4;
+    }
+    if fault!(PricesInFloat) && terms.order_type == OrderType::Limit {
+        let price = terms.price_e4 as f32 / 1e4;
+        terms.price_e4 = ((f64::from(price) * 1e4).round() as i64).clamp(-PRICE_E4_MAX, PRICE_E4_MAX);
+    }
+    order
+}
+
+/// Whose open order this is.
+fn owner(engine: &Engine, id: OrderId) -> Option<UserId> {
+    let users = (0..engine.usernames().len() as u32).map(UserId);
+    users
+        .into_iter()
+        .find(|user| matches!(engine.order(*user, OrderRef::Id(id)), OrderLookup::Open(_)))
+}
+
+/// Somebody with an order in this book.
+fn anybody(engine: &Engine, instrument: InstrumentId) -> Option<UserId> {
+    let orders = [Side::Buy, Side::Sell].into_iter();
+    let mut orders = orders.flat_map(|side| engine.resting_orders(instrument, side));
+    orders.next().map(|order| order.user)
+}
+
+/// An event as a wrong exchange tells it.
+pub(super) fn event(event: &mut Event) {
+    for level in &mut event.levels {
+        if fault!(OrdersOfLevelNotCounted) {
+            level.order_count = level.order_count.min(1);
+        }
+        if fault!(LostDecrement) && level.quantity > 0 {
+            let here = event.trades.iter().filter(|trade| trade.price_e4 == level.price_e4);
+            level.quantity += here.map(|trade| trade.quantity).sum::<i64>();
+        }
+        if fault!(LevelsIn32Bits) {
+            level.quantity = i64::from(level.quantity as u32);
+        }
+    }
+    if let Outcome::Cancelled(_, quantity) = &mut event.outcome {
+        if fault!(CancelTellsWhole) {
+            *quantity = event.reports.first().map_or(0, |report| report.order.quantity);
+        }
+        if fault!(CancelNotShown) {
+            for book in &mut event.books {
+                (book.bids, book.asks) = (0..0, 0..0);
+            }
+        }
+    }
+}
