@@ -11,10 +11,19 @@ use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
 use crate::refusal::Refusal;
-use crate::types::{ClientOrderId, Order, OrderType, Side, UserId};
+use crate::types::{ClientOrderId, InstrumentId, Order, OrderId, OrderType, Side, UserId};
 
 /// Client ids of inserts that were refused.
 static REFUSED: Mutex<BTreeSet<(UserId, ClientOrderId)>> = Mutex::new(BTreeSet::new());
+
+/// A place in time that a cancel left.
+struct Place {
+    level: (InstrumentId, Side, i64),
+    of: OrderId,
+    taken_by: Option<OrderId>,
+}
+
+static PLACES: Mutex<Vec<Place>> = Mutex::new(Vec::new());
 
 /// Lots of an order that is large.
 const LARGE: i64 = 30;
@@ -52,8 +61,13 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
             .map(|level| (level.head, level.total.price_e4))
     } else if fault!(LastInFirstOut) {
         queue().last().map(order)
-    } else if fault!(QueueBySlot) {
-        queue().min_by_key(|order| slot_of(order.order_id)).map(order)
+    } else if fault!(CancelledPlaceTaken) {
+        let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |order: &&Order| {
+            let taken = places.iter().find(|place| place.taken_by == Some(order.order_id));
+            taken.map_or(order.order_id, |place| place.of)
+        };
+        queue().min_by_key(place).map(order)
     } else if fault!(LargeOrdersFirst) {
         queue().find(|order| order.quantity > LARGE).map(order)
     } else {
@@ -138,8 +152,29 @@ impl Engine {
         }
     }
 
+    /// When an order comes to rest.
+    pub(crate) fn comes_to_rest(order: &Order) {
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = level_of(order);
+        let free = places
+            .iter_mut()
+            .find(|place| place.level == level && place.taken_by.is_none());
+        if let Some(place) = free {
+            place.taken_by = Some(order.order_id);
+        }
+    }
+
     /// Before a resting order is cancelled.
     pub(crate) fn before_cancel(&mut self, slot: u32) {
+        if fault!(CancelledPlaceTaken) {
+            let order = &self.orders.node(slot).order;
+            let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+            places.push(Place {
+                level: level_of(order),
+                of: order.order_id,
+                taken_by: None,
+            });
+        }
         if fault!(SwapRemove) {
             let Order {
                 order_id,
@@ -165,4 +200,8 @@ impl Engine {
             }
         }
     }
+}
+
+fn level_of(order: &Order) -> (InstrumentId, Side, i64) {
+    (order.instrument, order.side, order.price_e4)
 }

@@ -35,14 +35,14 @@ faults! {
         "orders/rests", "bids", also "depth";
     OrderIdsReused, "order-ids-reused", "An order's id is its place in a table, given again when the order is done.",
         "orders/ids", "an order_id above the one before";
-    CancelTellsEventBefore, "cancel-tells-event-before", "A cancel's answer carries the event_seq of the event before it.",
+    CancelTellsInsertsEvent, "cancel-tells-inserts-event", "A cancel's answer carries the event_seq of the order's insert.",
         "orders/ids", "an event_seq above the insert's";
     OneTickTooFar, "one-tick-too-far", "An order trades also at a price that is 0.0001 worse than its limit.",
         "orders/no-cross", "do not trade";
     OrdersOfSession, "orders-of-session", "Orders belong to the session that inserted them: another one of the same user does not find them.",
         "orders/connection-lost", "belong to the user";
-    OrdersToNewestBook, "orders-to-newest-book", "An order goes to the book that was created last, whatever its symbol.",
-        "orders/books-apart", "asks";
+    BooksShareTheirPrices, "books-share-their-prices", "The first order of a book also finds the first one of another book, if it rests at exactly its price.",
+        "orders/books-apart", "do not trade";
     AggressorPrice, "aggressor-price", "A trade is at the incoming order's limit.",
         "orders/resting-price", "price_e4 and quantity of the fills", also "tape";
     LimitNeedsBetter, "limit-needs-better", "An order does not trade at its limit, only at better prices.",
@@ -53,7 +53,7 @@ faults! {
         "orders/time-priority", "the earlier order";
     PartialFillLosesPlace, "partial-fill-loses-place", "An order that was filled in part goes to the end of its level.",
         "orders/partial-keeps-place", "keeps its place";
-    QueueBySlot, "queue-by-slot", "Orders at a price trade in the order of their places in a table, which are used again.",
+    CancelledPlaceTaken, "cancelled-place-taken", "A new order takes the place in time of one that was cancelled at its price.",
         "orders/place-at-new-level", "older order's place";
     OneLevelOnly, "one-level-only", "An order trades at one price only, and its remainder rests although it crosses.",
         "orders/sweep", "the levels that it reaches";

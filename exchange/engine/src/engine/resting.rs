@@ -9,6 +9,8 @@ use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, User
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
     pub(crate) fn rest(&mut self, order: Order, account: u32) {
+        #[cfg(feature = "faults")]
+        Self::comes_to_rest(&order);
         let slot = self.link(order, account);
         self.enter_book(slot);
     }

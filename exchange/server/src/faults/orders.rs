@@ -51,9 +51,8 @@ fn insert(mut order: InsertOrder, engine: &Engine) -> InsertOrder {
     {
         order.terms.quantity = open.quantity;
     }
-    if fault!(OrdersToNewestBook) {
-        let newest = engine.instruments().last().map(|instrument| instrument.id);
-        order.instrument = newest.unwrap_or(order.instrument);
+    if fault!(BooksShareTheirPrices) {
+        order.instrument = elsewhere(&order, engine).unwrap_or(order.instrument);
     }
     let tick_size_e4 = engine.instrument(order.instrument).map_or(1, |at| at.tick_size_e4);
     let terms = &mut order.terms;
@@ -65,6 +64,24 @@ fn insert(mut order: InsertOrder, engine: &Engine) -> InsertOrder {
         terms.price_e4 = ((f64::from(price) * 1e4).round() as i64).clamp(-PRICE_E4_MAX, PRICE_E4_MAX);
     }
     order
+}
+
+/// A book whose first and only order, of somebody else, has the same size and price as the first of this book.
+fn elsewhere(order: &InsertOrder, engine: &Engine) -> Option<InstrumentId> {
+    let terms = &order.terms;
+    let mut books = engine.instruments().map(|instrument| instrument.id);
+    if engine.book_seq(order.instrument) > 0 {
+        return None;
+    }
+    books.find(|book| {
+        if engine.book_seq(*book) != 1 {
+            return false;
+        }
+        let best = engine.resting_orders(*book, terms.side.opposite()).next();
+        best.is_some_and(|best| {
+            best.user != order.user && (best.price_e4, best.quantity) == (terms.price_e4, terms.quantity)
+        })
+    })
 }
 
 /// Whose open order this is.

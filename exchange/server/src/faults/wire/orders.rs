@@ -1,6 +1,6 @@
 //! What passes between a trader and the exchange.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use optivex_proto::v1 as pb;
@@ -10,8 +10,8 @@ use super::{Call, Lens};
 
 /// The session that inserted an order, by its token.
 static SESSIONS: LazyLock<Mutex<HashMap<u64, Option<String>>>> = LazyLock::new(Mutex::default);
-/// Orders that an insert was answered with.
-static ANSWERED: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+/// Orders that an insert was answered with, and its event.
+static ANSWERED: LazyLock<Mutex<HashMap<u64, u64>>> = LazyLock::new(Mutex::default);
 
 const PRICE_MAX: i64 = 10_000_000_000_000;
 const QUANTITY_MAX: i64 = 1_000_000_000;
@@ -76,9 +76,12 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
     let call = call.clone();
     Some(match call.rpc.as_str() {
         "InsertOrder" => Lens::each(move |answer: &mut pb::InsertOrderResponse| inserted(&call, answer)),
-        "CancelOrder" if fault!(CancelTellsEventBefore) => {
-            Lens::each(|answer: &mut pb::CancelOrderResponse| answer.event_seq -= 1)
-        }
+        "CancelOrder" if fault!(CancelTellsInsertsEvent) => Lens::each(|answer: &mut pb::CancelOrderResponse| {
+            let answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(event_seq) = answered.get(&answer.order_id) {
+                answer.event_seq = *event_seq;
+            }
+        }),
         "CancelAllOrders" if fault!(EmptyCancelAllIsNoEvent) => {
             Lens::each(|answer: &mut pb::CancelAllOrdersResponse| {
                 if answer.cancelled_orders == 0 {
@@ -105,11 +108,9 @@ fn inserted(call: &Call, answer: &mut pb::InsertOrderResponse) {
         let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.insert(answer.order_id, call.token.clone());
     }
-    if fault!(RetryWithoutFills) {
-        let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !answered.insert(answer.order_id) {
-            answer.fills.clear();
-        }
+    let mut answered = ANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if answered.insert(answer.order_id, answer.event_seq).is_some() && fault!(RetryWithoutFills) {
+        answer.fills.clear();
     }
     if fault!(OpenQuantityWhole) && answer.status() == pb::OrderStatus::Open {
         answer.open_quantity += answer.filled_quantity;
