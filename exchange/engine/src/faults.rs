@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
 use crate::refusal::Refusal;
-use crate::types::{ClientOrderId, InstrumentId, Order, OrderId, OrderType, Side, UserId};
+use crate::types::{ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, UserId};
 
 /// Client ids of inserts that were refused.
 static REFUSED: Mutex<BTreeSet<(UserId, ClientOrderId)>> = Mutex::new(BTreeSet::new());
@@ -68,6 +68,10 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
             taken.map_or(order.order_id, |place| place.of)
         };
         queue().min_by_key(place).map(order)
+    } else if fault!(AmendedPriceKeepsTime) {
+        queue().min_by_key(|order| order.order_id).map(order)
+    } else if fault!(SelfTradeSkipsNext) && matches!(last_status(event), Some(OrderStatus::Cancelled(_))) {
+        queue().nth(1).map(order)
     } else if fault!(LargeOrdersFirst) {
         queue().find(|order| order.quantity > LARGE).map(order)
     } else {
@@ -76,8 +80,33 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
     other.or(Some(first))
 }
 
+fn last_status(event: &Event) -> Option<OrderStatus> {
+    event.reports.last().map(|report| report.order.status)
+}
+
+/// Whether an incoming order and a resting one are of the same user, as far as the exchange sees.
+pub(crate) fn is_own(incoming: &Order, resting: &Order, is_own: bool) -> bool {
+    // With this fault a client id begins with the session.
+    let session = |order: &Order| order.client_order_id.split('#').next().map(ToOwned::to_owned);
+    is_own && !fault!(SelfTrades) && !(fault!(SelfTradesOverSessions) && session(incoming) != session(resting))
+}
+
+/// Whether an amended order keeps its place.
+pub(crate) fn keeps_place(order: &Order, price_e4: i64, quantity: i64, keeps_place: bool) -> bool {
+    if fault!(AmendLessLosesPlace) && quantity < order.quantity {
+        return false;
+    }
+    if fault!(AmendSameLosesPlace) && quantity == order.quantity {
+        return false;
+    }
+    keeps_place || fault!(AmendMoreKeepsPlace) && price_e4 == order.price_e4
+}
+
 /// How far an incoming order reaches.
-pub(crate) fn reach(order_type: OrderType, price_e4: i64, limit_rank: i64) -> i64 {
+pub(crate) fn reach(side: Side, order_type: OrderType, price_e4: i64, limit_rank: i64) -> i64 {
+    if fault!(MarketNotBelowZero) && order_type == OrderType::Market && side == Side::Sell {
+        return 0;
+    }
     if fault!(OneTickTooFar) && order_type == OrderType::Limit {
         return limit_rank + 1;
     }

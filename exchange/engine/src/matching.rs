@@ -50,7 +50,7 @@ pub(crate) fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i6
         OrderType::Market => i64::MAX,
     };
     #[cfg(feature = "faults")]
-    let limit_rank = crate::faults::reach(order_type, price_e4, limit_rank);
+    let limit_rank = crate::faults::reach(side, order_type, price_e4, limit_rank);
     limit_rank
 }
 
@@ -136,11 +136,16 @@ impl Engine {
                 break;
             };
             let resting = &self.orders.node(slot).order;
-            if resting.user == order.user {
-                if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
+            let is_own = resting.user == order.user;
+            #[cfg(feature = "faults")]
+            let is_own = crate::faults::is_own(order, resting, is_own);
+            if is_own {
+                let chooses = if fault!(RestingChoiceCounts) { resting } else { &*order };
+                let choice = chooses.self_trade_prevention;
+                if choice != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
                 }
-                if order.self_trade_prevention != SelfTradePrevention::CancelResting {
+                if choice != SelfTradePrevention::CancelResting {
                     return true;
                 }
                 continue;

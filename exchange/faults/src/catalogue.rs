@@ -50,7 +50,7 @@ faults! {
     OldestFirst, "oldest-first", "The oldest of all orders within reach trades first, whatever its price.",
         "orders/price-priority", "better price";
     LastInFirstOut, "last-in-first-out", "At one price the newest order trades first.",
-        "orders/time-priority", "the earlier order";
+        "orders/time-priority", "the earlier order", also "order-types";
     PartialFillLosesPlace, "partial-fill-loses-place", "An order that was filled in part goes to the end of its level.",
         "orders/partial-keeps-place", "keeps its place";
     CancelledPlaceTaken, "cancelled-place-taken", "A new order takes the place in time of one that was cancelled at its price.",
@@ -84,7 +84,7 @@ faults! {
     PagesLoseTheirLast, "pages-lose-their-last", "Between two pages of orders one is lost.",
         "orders/list", "order_ids of all pages";
     DefaultsNotFilledIn, "defaults-not-filled-in", "An order is shown as it was sent, without the defaults.",
-        "orders/list-defaults", "type";
+        "orders/list-defaults", "type", also "order-types";
     ClientIdFilterIgnored, "client-id-filter-ignored", "A list of the order with a client id is the list of all open orders.",
         "orders/list-client-id", "client id";
     IdsCountedInCharacters, "ids-counted-in-characters", "The length of a client id is counted in characters; what is over in bytes is cut off.",
@@ -133,6 +133,78 @@ faults! {
         "tape/reports", "ACCEPTED";
 
     // order-types
+    AmendLessLosesPlace, "amend-less-loses-place", "An amend to less quantity moves the order to the end of its level.",
+        "order-types/amend-less-keeps-priority", "keeps its priority";
+    AmendSameLosesPlace, "amend-same-loses-place", "An amend that changes nothing moves the order to the end of its level.",
+        "order-types/amend-same-keeps-priority", "keeps its priority";
+    AmendMoreKeepsPlace, "amend-more-keeps-place", "An amend to more quantity leaves the order where it stands.",
+        "order-types/amend-more-goes-behind", "behind what rests";
+    AmendedPriceKeepsTime, "amended-price-keeps-time", "An order that moves to another price stands there by the time of its insert.",
+        "order-types/amend-price-goes-behind", "behind what rests";
+    AmendLeavesItsLevel, "amend-leaves-its-level", "Market data goes on showing the level that an amended order left empty.",
+        "order-types/amend-price-goes-behind", "nothing where it was";
+    AmendNeverTrades, "amend-never-trades", "An amend does not trade: the book stays crossed.",
+        "order-types/amend-trades", "An amend may trade";
+    AmendAddsToFilled, "amend-adds-to-filled", "The new quantity of an amend is taken as what is to remain, without what was filled.",
+        "order-types/amend-total-quantity", "total";
+    AmendBelowFilledRefused, "amend-below-filled-refused", "An amend to what was filled, or less, is refused.",
+        "order-types/amend-ends", "what was filled";
+    EndReportedAsAmended, "end-reported-as-amended", "An amend that ends the order is reported as AMENDED.",
+        "order-types/amend-ends", "CANCELLED";
+    FillBeforeAmended, "fill-before-amended", "The first fill of an amended order is reported before its change.",
+        "order-types/amend-reports", "AMENDED";
+    AmendedPriceRounded, "amended-price-rounded", "An amend's price between two ticks is rounded and taken.",
+        "order-types/amend-refusals", "INVALID_TICK";
+    AmendOfOthers, "amend-of-others", "Who knows an order's id can amend it, whoever's it is.",
+        "order-types/amend-client-id", "only by its user";
+    ImmediateRests, "immediate-rests", "The remainder of an IMMEDIATE_OR_CANCEL order rests.",
+        "order-types/ioc", "remainder";
+    FillOrKillFillsPartly, "fill-or-kill-fills-partly", "A FILL_OR_KILL order trades what it can.",
+        "order-types/fok", "CANNOT_FILL";
+    FillOrKillLooksTooFar, "fill-or-kill-looks-too-far", "FILL_OR_KILL counts all that rests on the other side, also beyond its price.",
+        "order-types/fok", "CANNOT_FILL";
+    OwnOrdersFill, "own-orders-fill", "FILL_OR_KILL counts the user's own orders.",
+        "order-types/fok-own-orders", "own orders do not count";
+    MarketRests, "market-rests", "A MARKET order is a limit order at the worst price of the other side, and its remainder rests.",
+        "order-types/market", "never rests";
+    MarketNotBelowZero, "market-not-below-zero", "A MARKET order to sell takes 0 for its limit.",
+        "order-types/market-negative-prices", "negative prices";
+    MarketPriceIgnored, "market-price-ignored", "A MARKET order with a price is taken without it.",
+        "order-types/market-form", "price_e4";
+    MarketMayRest, "market-may-rest", "A MARKET order that asks to rest is taken as IMMEDIATE_OR_CANCEL.",
+        "order-types/market-form", "GOOD_TILL_CANCELLED";
+    MarketShownAsResting, "market-shown-as-resting", "A MARKET order is shown with the default of limit orders, GOOD_TILL_CANCELLED.",
+        "order-types/defaults", "time_in_force";
+    RetryComparedAsSent, "retry-compared-as-sent", "A retry that spells a default out is another content.",
+        "order-types/retry-of-trade", "CLIENT_ID_REUSED", also "orders";
+    ClientIdWithoutTerms, "client-id-without-terms", "A retry is not compared by time in force, post-only and self-trade prevention.",
+        "order-types/retry-of-trade", "CLIENT_ID_REUSED";
+    PostOnlyIgnored, "post-only-ignored", "A post-only order trades as any other.",
+        "order-types/post-only", "WOULD_CROSS";
+    PostOnlyTradesAtTouch, "post-only-trades-at-touch", "A post-only order at the best price of the other side trades: only a better one is a cross.",
+        "order-types/post-only", "WOULD_CROSS";
+    PostOnlyMissesOwn, "post-only-misses-own", "A post-only order that meets the user's own first is left to self-trade prevention.",
+        "order-types/post-only-own-orders", "own orders";
+    AmendForgetsPostOnly, "amend-forgets-post-only", "A post-only order that is amended may trade.",
+        "order-types/post-only-amend", "WOULD_CROSS";
+    PostOnlyFormIgnored, "post-only-form-ignored", "post_only of an order that may not rest is ignored.",
+        "order-types/post-only-form", "orders that may rest";
+    SelfTrades, "self-trades", "A user's orders trade with one another.",
+        "order-types/stp-cancel-incoming", "the incoming order's remainder is cancelled";
+    SelfTradeDefaultIsResting, "self-trade-default-is-resting", "Without a choice, self-trade prevention cancels the resting order.",
+        "order-types/stp-cancel-incoming", "the default";
+    CancelRestingEndsBoth, "cancel-resting-ends-both", "CANCEL_RESTING ends the incoming order too.",
+        "order-types/stp-cancel-resting", "matching goes on";
+    CancelBothEndsOne, "cancel-both-ends-one", "CANCEL_BOTH leaves the resting order.",
+        "order-types/stp-cancel-both", "CANCEL_BOTH";
+    RestingChoiceCounts, "resting-choice-counts", "Of two choices against self-trades that of the resting order counts.",
+        "order-types/stp-incoming-choice", "The incoming order's choice counts";
+    AmendForgetsSelfTradeChoice, "amend-forgets-self-trade-choice", "An amended order has the default choice against self-trades.",
+        "order-types/stp-amend", "choice of its insert";
+    SelfTradesOverSessions, "self-trades-over-sessions", "Self-trades are prevented within a session only.",
+        "order-types/stp-other-sessions", "whatever session";
+    SelfTradeSkipsNext, "self-trade-skips-next", "After self-trade prevention cancelled a resting order, the next of its level is passed over.",
+        "order-types/random-flow", "Any sequence";
 
     // limits
     OutstandingNotReleased, "outstanding-not-released", "What a cancel takes out of the book still counts as outstanding.",

@@ -5,6 +5,7 @@
 //! these cannot reach asks `fault!` where it stands.
 
 mod journal;
+mod order_types;
 mod orders;
 pub(crate) mod wire;
 

@@ -5,10 +5,13 @@ use optivex_engine::event::Outcome;
 use optivex_engine::types::{InstrumentId, OrderId, OrderType, PRICE_E4_MAX, Side, UserId};
 use optivex_engine::{Command, Engine, Event, OrderLookup};
 
+use super::order_types;
+
 /// A command as a wrong exchange takes it.
 pub(super) fn command(command: Command, engine: &Engine) -> Command {
     match command {
-        Command::InsertOrder(order) => Command::InsertOrder(insert(order, engine)),
+        Command::InsertOrder(order) => Command::InsertOrder(order_types::insert(insert(order, engine), engine)),
+        Command::AmendOrder(order) => Command::AmendOrder(order_types::amend(order, engine)),
         Command::CancelOrder {
             order: OrderRef::Id(id),
             ..
@@ -51,6 +54,14 @@ fn insert(mut order: InsertOrder, engine: &Engine) -> InsertOrder {
     {
         order.terms.quantity = open.quantity;
     }
+    if let OrderLookup::Open(open) = known
+        && fault!(ClientIdWithoutTerms)
+        && !order.client_order_id.is_empty()
+    {
+        order.terms.time_in_force = open.time_in_force;
+        order.terms.post_only = open.post_only;
+        order.terms.self_trade_prevention = open.self_trade_prevention;
+    }
     if fault!(BooksShareTheirPrices) {
         order.instrument = elsewhere(&order, engine).unwrap_or(order.instrument);
     }
@@ -85,7 +96,7 @@ fn elsewhere(order: &InsertOrder, engine: &Engine) -> Option<InstrumentId> {
 }
 
 /// Whose open order this is.
-fn owner(engine: &Engine, id: OrderId) -> Option<UserId> {
+pub(super) fn owner(engine: &Engine, id: OrderId) -> Option<UserId> {
     let users = (0..engine.usernames().len() as u32).map(UserId);
     users
         .into_iter()
@@ -101,6 +112,7 @@ fn anybody(engine: &Engine, instrument: InstrumentId) -> Option<UserId> {
 
 /// An event as a wrong exchange tells it.
 pub(super) fn event(event: &mut Event) {
+    order_types::event(event);
     for level in &mut event.levels {
         if fault!(OrdersOfLevelNotCounted) {
             level.order_count = level.order_count.min(1);

@@ -24,7 +24,7 @@ async fn filled(session: &Session, order_id: u64, by: &Reply<InsertOrderResponse
 /// An order that did not trade: nothing has changed it since its insert.
 async fn untouched(session: &Session, inserted: &Reply<InsertOrderResponse>) -> Verdict {
     session
-        .order(inserted.order_id)
+        .order_at(inserted.order_id, inserted.event_seq)
         .await?
         .has("filled_quantity", |order| order.filled_quantity, 0)?
         .has("status", |order| order.status(), OrderStatus::Open)?

@@ -1,6 +1,7 @@
 //! What passes between a trader and the exchange.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use optivex_proto::v1 as pb;
@@ -12,6 +13,13 @@ use super::{Call, Lens};
 static SESSIONS: LazyLock<Mutex<HashMap<u64, Option<String>>>> = LazyLock::new(Mutex::default);
 /// Orders that an insert was answered with, and its event.
 static ANSWERED: LazyLock<Mutex<HashMap<u64, u64>>> = LazyLock::new(Mutex::default);
+
+/// Inserts as they were sent first, by session and client id.
+static SENT: LazyLock<Mutex<HashMap<Sent, pb::InsertOrderRequest>>> = LazyLock::new(Mutex::default);
+/// Orders that were given the name of their session.
+static SESSION_ORDERS: AtomicU64 = AtomicU64::new(0);
+
+type Sent = (Option<String>, String);
 
 const PRICE_MAX: i64 = 10_000_000_000_000;
 const QUANTITY_MAX: i64 = 1_000_000_000;
@@ -28,7 +36,13 @@ fn is_of_other_session(call: &Call, order_id: u64) -> bool {
 /// Faults of requests.
 pub(super) fn request(call: &Call) -> Option<Lens> {
     Some(match call.rpc.as_str() {
-        "InsertOrder" => Lens::each(insert),
+        "InsertOrder" => {
+            let call = call.clone();
+            Lens::each(move |request: &mut pb::InsertOrderRequest| {
+                insert(request);
+                by_order_type(&call, request);
+            })
+        }
         "CancelOrder" if fault!(OrdersOfSession) => {
             let call = call.clone();
             Lens::each(move |request: &mut pb::CancelOrderRequest| {
@@ -69,6 +83,59 @@ fn insert(request: &mut pb::InsertOrderRequest) {
     if fault!(QuantitiesIn32Bits) {
         request.quantity = i64::from(request.quantity as i32);
     }
+}
+
+fn by_order_type(call: &Call, request: &mut pb::InsertOrderRequest) {
+    let is_market = request.r#type() == pb::OrderType::Market;
+    let may_rest = matches!(
+        request.time_in_force(),
+        pb::TimeInForce::GoodTillCancelled | pb::TimeInForce::Unspecified
+    );
+    if fault!(MarketPriceIgnored) && is_market {
+        request.price_e4 = 0;
+    }
+    if fault!(MarketMayRest) && is_market && may_rest {
+        request.time_in_force = pb::TimeInForce::ImmediateOrCancel.into();
+    }
+    if fault!(PostOnlyIgnored) || fault!(PostOnlyFormIgnored) && (is_market || !may_rest) {
+        request.post_only = false;
+    }
+    if fault!(SelfTradeDefaultIsResting) && request.self_trade_prevention == 0 {
+        request.self_trade_prevention = pb::SelfTradePrevention::CancelResting.into();
+    }
+    if fault!(RetryComparedAsSent) && !request.client_order_id.is_empty() {
+        let key = (call.token.clone(), request.client_order_id.clone());
+        let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = sent.entry(key).or_insert_with(|| request.clone());
+        if *first != *request && spelt_out(first) == spelt_out(request) {
+            // Another content to who compares it later.
+            request.quantity += 1;
+        }
+    }
+    if fault!(SelfTradesOverSessions) && request.client_order_id.is_empty() {
+        let token = call.token.as_deref().unwrap_or_default();
+        let session: String = token.chars().rev().take(12).collect();
+        let number = SESSION_ORDERS.fetch_add(1, Ordering::Relaxed);
+        request.client_order_id = format!("{session}#{number}");
+    }
+}
+
+fn spelt_out(request: &pb::InsertOrderRequest) -> pb::InsertOrderRequest {
+    let mut request = request.clone();
+    let is_market = request.r#type() == pb::OrderType::Market;
+    if request.r#type == 0 {
+        request.r#type = pb::OrderType::Limit.into();
+    }
+    if request.time_in_force == 0 {
+        request.time_in_force = match is_market {
+            true => pb::TimeInForce::ImmediateOrCancel.into(),
+            false => pb::TimeInForce::GoodTillCancelled.into(),
+        };
+    }
+    if request.self_trade_prevention == 0 {
+        request.self_trade_prevention = pb::SelfTradePrevention::CancelIncoming.into();
+    }
+    request
 }
 
 /// Faults of answers.
@@ -123,6 +190,14 @@ fn listed(call: &Call, page: &mut pb::ListOrdersResponse) {
     }
     if fault!(PagesLoseTheirLast) && !page.next_page_token.is_empty() {
         page.orders.pop();
+    }
+    for order in &mut page.orders {
+        if fault!(SelfTradesOverSessions) && order.client_order_id.contains('#') {
+            order.client_order_id.clear();
+        }
+        if fault!(MarketShownAsResting) && order.r#type() == pb::OrderType::Market {
+            order.time_in_force = pb::TimeInForce::GoodTillCancelled.into();
+        }
     }
     if fault!(DefaultsNotFilledIn) {
         for order in &mut page.orders {
