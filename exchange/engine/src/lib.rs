@@ -30,6 +30,8 @@ mod client_ids;
 pub mod command;
 mod engine;
 pub mod event;
+#[cfg(feature = "faults")]
+mod faults;
 mod instrument;
 pub mod limits;
 mod matching;

@@ -43,11 +43,15 @@ impl Taker {
     }
 }
 
-fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
-    match order_type {
+/// The worst rank on the other side that an order reaches.
+pub(crate) fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
+    let limit_rank = match order_type {
         OrderType::Limit => rank(side.opposite(), price_e4),
         OrderType::Market => i64::MAX,
-    }
+    };
+    #[cfg(feature = "faults")]
+    let limit_rank = crate::faults::reach(side, order_type, price_e4, limit_rank);
+    limit_rank
 }
 
 impl Engine {
@@ -127,12 +131,21 @@ impl Engine {
                 break;
             };
             let (slot, price_e4) = (level.head, level.total.price_e4);
+            #[cfg(feature = "faults")]
+            let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
+                break;
+            };
             let resting = &self.orders.node(slot).order;
-            if resting.user == order.user {
-                if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
+            let is_own = resting.user == order.user;
+            #[cfg(feature = "faults")]
+            let is_own = crate::faults::is_own(order, resting, is_own);
+            if is_own {
+                let chooses = if fault!(RestingChoiceCounts) { resting } else { &*order };
+                let choice = chooses.self_trade_prevention;
+                if choice != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
                 }
-                if order.self_trade_prevention != SelfTradePrevention::CancelResting {
+                if choice != SelfTradePrevention::CancelResting {
                     return true;
                 }
                 continue;

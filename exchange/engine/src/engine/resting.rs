@@ -9,6 +9,8 @@ use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
     pub(crate) fn rest(&mut self, order: Order, account: u32) {
+        #[cfg(feature = "faults")]
+        Self::comes_to_rest(&order);
         let slot = self.link(order, account);
         self.enter_book(slot);
     }
@@ -92,7 +94,10 @@ impl Engine {
         self.report(fill_report(trade, aggressor), &order, event);
         if order.status == OrderStatus::Filled {
             self.forget(slot);
+            return;
         }
+        #[cfg(feature = "faults")]
+        self.after_partial_fill(slot);
     }
 
     /// A resting order ends untraded.
@@ -100,6 +105,8 @@ impl Engine {
         if fault!(SelfTradeNotReleased) && reason == CancelReason::SelfTrade {
             self.add_open(slot, self.orders.node(slot).order.open_quantity());
         }
+        #[cfg(feature = "faults")]
+        self.before_cancel(slot);
         self.leave_book(slot);
         let event_seq = self.event_seq;
         let order = &mut self.orders.node_mut(slot).order;
@@ -142,6 +149,8 @@ impl Engine {
     pub(crate) fn settle(&mut self, order: &Order, account: u32, trade: &Trade) {
         let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
         let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
+        #[cfg(feature = "faults")]
+        let amount_e4 = crate::faults::paid(order, trade.quantity, multiplier, amount_e4);
         self.accounts[account as usize].trade(order.side, trade.quantity, amount_e4);
     }
 

@@ -10,7 +10,8 @@ use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
 use crate::types::{
-    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, TimeInForce, TradingPhase, UserId,
+    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
+    TradingPhase, UserId,
 };
 use crate::user::User;
 
@@ -25,6 +26,8 @@ impl Engine {
         terms.validate()?;
         let user = self.known_user(command.user)?;
         let listing = self.known_listing(command.instrument)?;
+        #[cfg(feature = "faults")]
+        self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
         if let Some(repeated) = first_answer(user, command)? {
@@ -213,6 +216,8 @@ impl Engine {
         }
 
         let keeps_place = price_e4 == order.price_e4 && quantity <= order.quantity;
+        #[cfg(feature = "faults")]
+        let keeps_place = crate::faults::keeps_place(&order, price_e4, quantity, keeps_place);
         let continuous = phase == TradingPhase::Continuous;
         let open_quantity = quantity - order.filled_quantity;
         let taker = Taker {
@@ -224,7 +229,8 @@ impl Engine {
             quantity: open_quantity,
             self_trade_prevention: order.self_trade_prevention,
         };
-        if !keeps_place && continuous && order.post_only && self.would_cross(&taker) {
+        let post_only = order.post_only && !fault!(AmendForgetsPostOnly);
+        if !keeps_place && continuous && post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
         }
         let added = Added {
@@ -269,7 +275,10 @@ impl Engine {
             ..order
         };
         self.report(ReportKind::Amended, &order, event);
-        self.trade_incoming(&mut order, account, continuous, event);
+        if fault!(AmendForgetsSelfTradeChoice) {
+            order.self_trade_prevention = SelfTradePrevention::CancelIncoming;
+        }
+        self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
         self.orders.node_mut(slot).order = order;
         if order.status == OrderStatus::Open {
             self.enter_book(slot);

@@ -9,6 +9,8 @@ pub(crate) mod clients;
 mod instruments;
 mod journal;
 mod order_entry;
+mod order_types;
+mod orders;
 mod races;
 mod status;
 mod unary;
@@ -36,7 +38,7 @@ pub(crate) fn command(mut command: Command, engine: &Engine) -> Command {
     {
         *after = OrderId(0);
     }
-    races::command(venue::command(command, engine))
+    orders::command(races::command(venue::command(command, engine)), engine)
 }
 
 /// An accepted command's event before anybody is told.
@@ -46,6 +48,7 @@ pub(crate) fn event(input: &Input, event: &mut Event) {
             report.order.status = OrderStatus::Cancelled(CancelReason::User);
         }
     }
+    orders::event(event);
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted

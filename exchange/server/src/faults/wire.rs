@@ -4,6 +4,8 @@
 //! [`response_lens`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
 //! changes a call as a whole is asked before it ([`before`]) and after it ([`after`]).
 
+mod orders;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -130,6 +132,7 @@ fn request_lens(call: &Call) -> Lens {
         .or_else(|| order_entry::request(call))
         .or_else(|| clients::request(call))
         .or_else(|| venue::request(call))
+        .or_else(|| orders::request(call))
         .unwrap_or_else(Lens::clear)
 }
 
@@ -150,6 +153,7 @@ fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
             .or_else(|| order_entry::response(call))
             .or_else(|| clients::response(call))
             .or_else(|| venue::response(call))
+            .or_else(|| orders::response(call))
             .unwrap_or_else(Lens::clear),
     }
 }
