@@ -35,10 +35,88 @@ faults! {
         "orders/time-priority", "the earlier order";
 
     // top
+    TopBeginsEmpty, "top-begins-empty", "The first message of a top of book shows no levels: they come with the next change.",
+        "top/first", "bid is None";
+    EmptySideAtZero, "empty-side-at-zero", "An empty side is told as a level at price 0.",
+        "top/empty", "An empty side is absent";
+    PriceZeroIsNoPrice, "price-zero-is-no-price", "A best level at price 0 is taken for an empty side.",
+        "top/empty", "price_e4: 0";
+    TopAtNewPricesOnly, "top-at-new-prices-only", "The top of book is told when its price changes, and not when its lots do.",
+        "top/changes", "quantity: 8";
+    StaleTop, "stale-top", "A best level that went stays the best until a better one comes.",
+        "top/next-level", "1001";
+    OneSideOfTop, "one-side-of-top", "When both sides of the top change in one event, only the bid is told.",
+        "top/random-flow", "ask";
+    OneSequenceForAll, "one-sequence-for-all", "One book_seq counts the changes of all books of a subscription.",
+        "top/two-symbols", "book_seq", also "depth";
+    RefusedSymbolsLast, "refused-symbols-last", "Symbols that are refused are told behind the others, not in the order asked for.",
+        "top/unknown-symbol", "statuses", also "depth";
+    AllMeansAllSoFar, "all-means-all-so-far", "A subscription of all instruments never has one that came later.",
+        "top/new-instrument", "came later", also "depth";
+    ViewHasADefault, "view-has-a-default", "A subscription without a view gets the top of book.",
+        "top/no-view", "INVALID_FIELD";
+    OneHeartbeat, "one-heartbeat", "A stream has one heartbeat, and no second one.",
+        "top/heartbeat", "heartbeat", also "depth";
+    HeartbeatFirst, "heartbeat-first", "A heartbeat overtakes the changes that it says were sent.",
+        "top/heartbeat", "sent before it", also "depth";
+    ConflatedKeepsFirst, "conflated-keeps-first", "While changes come, a conflated subscriber is told the first of them and not the last.",
+        "top/conflated", "newest state";
 
     // depth
+    ChecksumOfUnsigned, "checksum-of-unsigned", "The checksum takes prices for unsigned numbers.",
+        "depth/snapshot", "checksum";
+    LazyBook, "lazy-book", "A book exists from its first order on, not from the instrument's creation.",
+        "depth/empty-book", "book is absent";
+    ChecksumOverWholeBook, "checksum-over-whole-book", "The checksum of a book that was cut to a depth is that of the whole book.",
+        "depth/get-depth", "checksum over the levels of this message";
+    DepthCutsTheBest, "depth-cuts-the-best", "A book cut to a depth has its worst levels.",
+        "depth/get-depth", "bids";
+    SnapshotOneEventOld, "snapshot-one-event-old", "A book that is asked for is as it was when it was asked for the time before, with the event_seq of now.",
+        "depth/snapshot-event", "book_seq";
+    SnapshotBookSeqAhead, "snapshot-book-seq-ahead", "A snapshot's book_seq is one more than what it shows.",
+        "depth/snapshot", "book_seq";
+    UpdatesTellDifferences, "updates-tell-differences", "An update tells by how much a level changed, where its new total belongs.",
+        "depth/updates", "changed bids";
+    BookSeqSkips, "book-seq-skips", "An event with several trades takes more than one book_seq.",
+        "depth/one-event", "book_seq", also "orders";
+    FirstTradeOnly, "first-trade-only", "An update has the first trade of its event alone.",
+        "depth/one-event", "trades";
     LevelsLeftAtZero, "levels-left-at-zero", "A level that emptied stays in snapshots, with quantity 0.",
-        "depth/level-removed", "level";
+        "depth/level-removed", "quantity: 0";
+    TradedLevelsStay, "traded-levels-stay", "A level that a trade empties is not sent as removed.",
+        "depth/level-removed", "asks of the mirror";
+    BookSeqForNothing, "book-seq-for-nothing", "A cancel-all that finds nothing moves the book_seq.",
+        "depth/no-change", "bids";
+    NewBookWithoutSnapshot, "new-book-without-snapshot", "In a subscription of all, an instrument that comes later has updates without a snapshot.",
+        "depth/all-symbols", "snapshot of the book before its first update";
+    HeartbeatsWhenSilent, "heartbeats-when-silent", "Heartbeats come on silent streams only.",
+        "depth/heartbeats", "busy";
+    LostAfterSnapshot, "lost-after-snapshot", "The first change after a snapshot of a book that has levels is lost.",
+        "depth/random-flow", "prev_book_seq";
+    LimitsSnapshotOnly, "limits-snapshot-only", "A limited depth cuts the snapshot and not the updates.",
+        "depth/limited", "asks (price, lots)";
+    EnteringForgotten, "entering-forgotten", "At a limited depth, a level that moves up into the view is not sent.",
+        "depth/limited", "asks (price, lots) after a trade";
+    LeavingForgotten, "leaving-forgotten", "At a limited depth, a level that is pushed out of the view is not removed.",
+        "depth/limited-random-flow", "at book_seq";
+    OutsideSent, "outside-sent", "At a limited depth, a change outside the view is sent as an update of nothing.",
+        "depth/limited-outside", "book_seq";
+    OutsideCounted, "outside-counted", "At a limited depth, an update follows on the book_seq before, though that was not sent.",
+        "depth/limited-outside", "prev_book_seq";
+    HeartbeatOverWholeBook, "heartbeat-over-whole-book", "At a limited depth, the checksum of a heartbeat is that of the whole book.",
+        "depth/limited-random-flow", "checksum of the heartbeat";
+    ConflatedLosesTrades, "conflated-loses-trades", "Merged updates have the trades of the last one, without a Gap.",
+        "depth/conflated", "trades of the updates";
+    ConflatedKeepsFirstTotals, "conflated-keeps-first-totals", "Merged updates have the first totals of a level instead of the last.",
+        "depth/conflated", "at book_seq";
+    ConflatedForgetsTheVoid, "conflated-forgets-the-void", "Changes that cancel out in merging are not sent, nor their book_seq.",
+        "depth/conflated-cancelled-out", "book_seq";
+    ResumeSkipsOne, "resume-skips-one", "A resumed subscription goes on one change too late.",
+        "depth/resume", "prev_book_seq";
+    ResumeRepeatsOne, "resume-repeats-one", "A resumed subscription begins with the change that the subscriber holds.",
+        "depth/resume", "prev_book_seq";
+    ResumesFromTheFuture, "resumes-from-the-future", "A point to resume from that lies in the future is waited for.",
+        "depth/resume-future", "CANNOT_RESUME";
 
     // tape
     FillBeforeAcceptance, "fill-before-acceptance", "An order's first fill is reported before its acceptance.",

@@ -5,6 +5,7 @@
 //! these cannot reach asks `fault!` where it stands.
 
 mod journal;
+mod numbers;
 pub(crate) mod wire;
 
 use optivex_engine::event::ReportKind;
@@ -26,7 +27,9 @@ pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
 }
 
 /// An accepted command's event before anybody is told.
-pub(crate) fn event(_input: &Input, event: &mut Event) {
+pub(crate) fn event(input: &Input, event: &mut Event) {
+    numbers::change(input, event);
+    wire::learn(event);
     if fault!(FillBeforeAcceptance)
         && let Some(first) = event.reports.first().copied()
         && first.kind == ReportKind::Accepted

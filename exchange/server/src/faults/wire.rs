@@ -3,15 +3,20 @@
 //! [`call`] is the seam. A fault of requests goes into [`request`], one of answers into [`response`]; both
 //! see the path of the rpc, and change messages of a type with [`Lens::each`].
 
+mod books;
+mod depth;
+mod limited;
+mod tops;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
-use optivex_proto::v1 as pb;
 use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::StdError;
@@ -26,6 +31,18 @@ pub(super) struct Call {
     /// The token of the call, if it has one.
     #[expect(dead_code, reason = "faults of the login stage ask for it")]
     pub(super) token: Option<String>,
+    /// Its first request, as the client sent it.
+    first: Arc<OnceLock<Bytes>>,
+}
+
+impl Call {
+    /// What was asked for; known when the answer is on its way.
+    pub(super) fn asked<M: Message + Default>(&self) -> M {
+        self.first
+            .get()
+            .and_then(|first| M::decode(first.clone()).ok())
+            .unwrap_or_default()
+    }
 }
 
 /// Calls the services, and lets what passes be changed.
@@ -38,34 +55,30 @@ where
     let call = Call {
         rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
         token: token.and_then(|token| token.to_str().ok()).map(ToOwned::to_owned),
+        first: Arc::default(),
     };
     let (parts, body) = request.into_parts();
-    let body = request_lens(&call).through(Body::new(body));
+    let body = request_lens(&call).noting(call.first.clone()).through(Body::new(body));
     let answer = routes.call(Request::from_parts(parts, body)).await?;
     let (mut parts, body) = answer.into_parts();
     let lens = response_lens(&call, &mut parts.headers);
     Ok(Response::from_parts(parts, lens.through(body)))
 }
 
+/// Learns of an event before anybody is told.
+pub(super) fn learn(event: &optivex_engine::Event) {
+    books::learn(&event.outcome);
+    depth::learn(event);
+}
+
 /// Faults of requests.
-fn request_lens(_call: &Call) -> Lens {
-    Lens::clear()
+fn request_lens(call: &Call) -> Lens {
+    books::request(call).unwrap_or(Lens::clear())
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
-    match call.rpc.as_str() {
-        "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
-            if let Some(book) = &mut answer.book {
-                let price_e4 = book.bids.last().map_or(0, |bid| bid.price_e4) - 10_000;
-                book.bids.push(pb::PriceLevel {
-                    price_e4,
-                    ..pb::PriceLevel::default()
-                });
-            }
-        }),
-        _ => Lens::clear(),
-    }
+    books::response(call).unwrap_or(Lens::clear())
 }
 
 type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
@@ -97,6 +110,18 @@ impl Lens {
             }
             // The services judge it.
             Err(_) => out.push(bytes),
+        })))
+    }
+
+    /// Notes the first message, as it comes.
+    fn noting(self, first: Arc<OnceLock<Bytes>>) -> Self {
+        let mut change = self.0;
+        Self(Some(Box::new(move |bytes, out| {
+            let _ = first.set(bytes.clone());
+            match &mut change {
+                Some(change) => change(bytes, out),
+                None => out.push(bytes),
+            }
         })))
     }
 
