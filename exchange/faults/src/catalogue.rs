@@ -71,6 +71,8 @@ faults! {
         "depth/get-depth", "checksum over the levels of this message";
     DepthCutsTheBest, "depth-cuts-the-best", "A book cut to a depth has its worst levels.",
         "depth/get-depth", "bids";
+    UnknownBookIsEmpty, "unknown-book-is-empty", "An instrument that does not exist has an empty book, instead of an error.",
+        "depth/get-unknown", "UNKNOWN_INSTRUMENT";
     SnapshotOneEventOld, "snapshot-one-event-old", "A book that is asked for is as it was when it was asked for the time before, with the event_seq of now.",
         "depth/snapshot-event", "book_seq";
     SnapshotBookSeqAhead, "snapshot-book-seq-ahead", "A snapshot's book_seq is one more than what it shows.",
@@ -86,7 +88,7 @@ faults! {
     TradedLevelsStay, "traded-levels-stay", "A level that a trade empties is not sent as removed.",
         "depth/level-removed", "asks of the mirror";
     BookSeqForNothing, "book-seq-for-nothing", "A cancel-all that finds nothing moves the book_seq.",
-        "depth/no-change", "bids";
+        "depth/no-change", "changed no level";
     NewBookWithoutSnapshot, "new-book-without-snapshot", "In a subscription of all, an instrument that comes later has updates without a snapshot.",
         "depth/all-symbols", "snapshot of the book before its first update";
     HeartbeatsWhenSilent, "heartbeats-when-silent", "Heartbeats come on silent streams only.",
@@ -96,7 +98,7 @@ faults! {
     LimitsSnapshotOnly, "limits-snapshot-only", "A limited depth cuts the snapshot and not the updates.",
         "depth/limited", "asks (price, lots)";
     EnteringForgotten, "entering-forgotten", "At a limited depth, a level that moves up into the view is not sent.",
-        "depth/limited", "asks (price, lots) after a trade";
+        "depth/limited", "asks (price, lots) after";
     LeavingForgotten, "leaving-forgotten", "At a limited depth, a level that is pushed out of the view is not removed.",
         "depth/limited-random-flow", "at book_seq";
     OutsideSent, "outside-sent", "At a limited depth, a change outside the view is sent as an update of nothing.",
@@ -121,6 +123,60 @@ faults! {
     // tape
     FillBeforeAcceptance, "fill-before-acceptance", "An order's first fill is reported before its acceptance.",
         "tape/reports", "ACCEPTED";
+    AcceptedAsMatched, "accepted-as-matched", "An acceptance shows the order as it is after matching.",
+        "tape/reports", "accepted order";
+    BuyerIsAggressor, "buyer-is-aggressor", "A fill's aggressor is whoever buys.",
+        "tape/reports-both-sides", "aggressor";
+    RestingSideNotTold, "resting-side-not-told", "A fill is reported to the incoming order's user alone.",
+        "tape/reports-both-sides", "FILL of order";
+    FilledStaysOpen, "filled-stays-open", "The report of an order's last fill shows it as open.",
+        "tape/reports-both-sides", "status";
+    CancelAllReportsOne, "cancel-all-reports-one", "A cancel-all is one report, whatever it cancelled.",
+        "tape/reports-cancel", "report of each cancelled order";
+    CancelForgetsFills, "cancel-forgets-fills", "The report of a cancel shows nothing as traded.",
+        "tape/reports-cancel", "filled_quantity";
+    RetriesReported, "retries-reported", "The retry of a client id is reported as another acceptance.",
+        "tape/reports-none", "order_id";
+    NewestStreamOnly, "newest-stream-only", "A user's newest report stream silences the others.",
+        "tape/reports-own", "ACCEPTED";
+    ReportsRepeatOne, "reports-repeat-one", "A report stream from the past begins at the report that it should begin after.",
+        "tape/reports-history", "report_seq";
+    ReportsTellOrdersAsTheyStand, "reports-tell-orders-as-they-stand", "Past reports show their orders as they stand now.",
+        "tape/reports-history", "the same as when they were new";
+    ReportsWaitForTheFuture, "reports-wait-for-the-future", "A report stream from the future on is granted.",
+        "tape/reports-future", "CANNOT_RESUME";
+    HeartbeatOfTheStart, "heartbeat-of-the-start", "Heartbeats of a report stream tell the report_seq of its start.",
+        "tape/reports-heartbeat", "report_seq";
+    FilledByThisFill, "filled-by-this-fill", "A report's filled quantity is of its fill alone, not of the order's life.",
+        "tape/reports-random-flow", "filled_quantity";
+    TapeTellsBothSides, "tape-tells-both-sides", "The tape has each trade twice, for the buyer and for the seller.",
+        "tape/trades", "each once";
+    TapeTellsRestingSide, "tape-tells-resting-side", "The tape's aggressor is the resting side.",
+        "tape/trades", "aggressor_side";
+    TradeIdsByInstrument, "trade-ids-by-instrument", "Each instrument counts its own trade ids.",
+        "tape/trade-ids", "trade_id above the one before";
+    TapeBeginsWithThePast, "tape-begins-with-the-past", "A tape of what comes now begins with all there was.",
+        "tape/trades-first", "through_trade_id";
+    TapeKnowsNoStart, "tape-knows-no-start", "The first message of a tape says that it is complete from the first trade on.",
+        "tape/trades-first", "through_trade_id of the first message";
+    TapeRepeatsOne, "tape-repeats-one", "A tape from the past begins at the trade that it should begin after.",
+        "tape/trades-history", "trades after";
+    TapeLosesTheSeam, "tape-loses-the-seam", "A tape from the past loses the first trade that is new.",
+        "tape/trades-history", "trades after";
+    TapeOfFirstSymbol, "tape-of-first-symbol", "A tape of several instruments has the first one's trades alone.",
+        "tape/trades-symbols", "symbol";
+    TapeOfAllSymbols, "tape-of-all-symbols", "A tape of some instruments has all trades.",
+        "tape/trades-symbols", "only trades of the instruments asked for";
+    SilentTape, "silent-tape", "A tape says nothing while there are no trades.",
+        "tape/trades-silent", "empty batch";
+    HasMoreWhenFull, "has-more-when-full", "A page that is full is taken for one that is not the last.",
+        "tape/list-trades", "has_more";
+    ListRepeatsOne, "list-repeats-one", "A page of trades begins with the last trade of the page before.",
+        "tape/list-trades", "trade_id";
+    UnknownTradesAreNone, "unknown-trades-are-none", "An instrument that does not exist has no trades, instead of an error.",
+        "tape/list-trades-unknown", "UNKNOWN_INSTRUMENT";
+    TapeOfOneAnEvent, "tape-of-one-an-event", "Of an order that trades several times the tape has the first trade alone.",
+        "tape/tape-complete", "trades of the tape";
 
     // order-types
 

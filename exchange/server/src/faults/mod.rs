@@ -6,9 +6,9 @@
 
 mod journal;
 mod numbers;
+mod reports;
 pub(crate) mod wire;
 
-use optivex_engine::event::ReportKind;
 use optivex_engine::{Command, Engine, Event, Input};
 
 use crate::sequencer::Parts;
@@ -30,15 +30,5 @@ pub(crate) fn command(command: Command, _engine: &Engine) -> Command {
 pub(crate) fn event(input: &Input, event: &mut Event) {
     numbers::change(input, event);
     wire::learn(event);
-    if fault!(FillBeforeAcceptance)
-        && let Some(first) = event.reports.first().copied()
-        && first.kind == ReportKind::Accepted
-        && let Some(fill) = event.reports[1..]
-            .iter_mut()
-            .find(|report| report.order.order_id == first.order.order_id)
-    {
-        let (kind, order) = (fill.kind, fill.order);
-        (fill.kind, fill.order) = (first.kind, first.order);
-        (event.reports[0].kind, event.reports[0].order) = (kind, order);
-    }
+    reports::change(event);
 }

@@ -6,6 +6,8 @@
 mod books;
 mod depth;
 mod limited;
+mod reports;
+mod tape;
 mod tops;
 
 use std::collections::VecDeque;
@@ -15,8 +17,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame};
+use optivex_proto::v1 as pb;
 use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::StdError;
@@ -29,7 +32,6 @@ pub(super) struct Call {
     /// Last part of the rpc's path: `InsertOrder`.
     pub(super) rpc: String,
     /// The token of the call, if it has one.
-    #[expect(dead_code, reason = "faults of the login stage ask for it")]
     pub(super) token: Option<String>,
     /// Its first request, as the client sent it.
     first: Arc<OnceLock<Bytes>>,
@@ -60,25 +62,66 @@ where
     let (parts, body) = request.into_parts();
     let body = request_lens(&call).noting(call.first.clone()).through(Body::new(body));
     let answer = routes.call(Request::from_parts(parts, body)).await?;
-    let (mut parts, body) = answer.into_parts();
+    let (mut parts, body) = instead(&call, answer).into_parts();
     let lens = response_lens(&call, &mut parts.headers);
     Ok(Response::from_parts(parts, lens.through(body)))
+}
+
+/// Another answer than that of the services.
+fn instead(call: &Call, answer: Response<Body>) -> Response<Body> {
+    let status = answer.headers().get(tonic::Status::GRPC_STATUS);
+    let is_unknown = status.is_some_and(|status| status == "5");
+    match call.rpc.as_str() {
+        "GetOrderBook" if fault!(UnknownBookIsEmpty) && is_unknown => message(&pb::GetOrderBookResponse {
+            book: Some(pb::BookSnapshot {
+                symbol: call.asked::<pb::GetOrderBookRequest>().symbol,
+                ..pb::BookSnapshot::default()
+            }),
+        }),
+        "ListTrades" if fault!(UnknownTradesAreNone) && is_unknown => message(&pb::ListTradesResponse::default()),
+        _ => answer,
+    }
+}
+
+/// An answer of one message.
+fn message(message: &impl Message) -> Response<Body> {
+    let mut data = BytesMut::new();
+    put(&mut data, &message.encode_to_vec());
+    let trailers = HeaderMap::from_iter([(tonic::Status::GRPC_STATUS, HeaderValue::from(0))]);
+    let body = Changed {
+        body: Body::empty(),
+        change: Box::new(|bytes, out| out.push(bytes)),
+        unread: BytesMut::new(),
+        ready: VecDeque::from([Frame::data(data.freeze()), Frame::trailers(trailers)]),
+    };
+    let mut answer = Response::new(Body::new(body));
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    answer
 }
 
 /// Learns of an event before anybody is told.
 pub(super) fn learn(event: &optivex_engine::Event) {
     books::learn(&event.outcome);
     depth::learn(event);
+    tape::learn(event);
 }
 
 /// Faults of requests.
 fn request_lens(call: &Call) -> Lens {
-    books::request(call).unwrap_or(Lens::clear())
+    let lens = books::request(call)
+        .or_else(|| tape::request(call))
+        .or_else(|| reports::request(call));
+    lens.unwrap_or(Lens::clear())
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
-    books::response(call).unwrap_or(Lens::clear())
+    let lens = books::response(call)
+        .or_else(|| tape::response(call))
+        .or_else(|| reports::response(call));
+    lens.unwrap_or(Lens::clear())
 }
 
 type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
@@ -146,6 +189,12 @@ struct Changed {
     ready: VecDeque<Frame<Bytes>>,
 }
 
+fn put(out: &mut BytesMut, message: &[u8]) {
+    out.put_u8(0);
+    out.put_u32(message.len() as u32);
+    out.put(message);
+}
+
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -163,9 +212,7 @@ impl Changed {
             let mut messages = Vec::new();
             (self.change)(message, &mut messages);
             for message in messages {
-                out.put_u8(0);
-                out.put_u32(message.len() as u32);
-                out.put(message);
+                put(&mut out, &message);
             }
         }
         if !out.is_empty() {
