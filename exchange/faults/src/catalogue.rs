@@ -129,6 +129,12 @@ faults! {
         "tape/reports-both-sides", "aggressor";
     RestingSideNotTold, "resting-side-not-told", "A fill is reported to the incoming order's user alone.",
         "tape/reports-both-sides", "FILL of order";
+    OtherSideTold, "other-side-told", "The resting order's user is told the incoming order's fill as well.",
+        "tape/reports-both-sides", "order_id";
+    EverybodysReports, "everybodys-reports", "A report stream has the reports of all users.",
+        "tape/reports-own", "order_id";
+    ReportSeqOfAll, "report-seq-of-all", "One report_seq counts the reports of all users.",
+        "tape/reports", "report_seq, without gaps";
     FilledStaysOpen, "filled-stays-open", "The report of an order's last fill shows it as open.",
         "tape/reports-both-sides", "status";
     CancelAllReportsOne, "cancel-all-reports-one", "A cancel-all is one report, whatever it cancelled.",
@@ -197,6 +203,32 @@ faults! {
     // recovery
     AcknowledgedEarly, "acknowledged-early", "An order is acknowledged before it is durable.",
         "recovery/kill-under-load", "acknowledged";
+    TailTwice, "tail-twice", "Recovery applies the last insert of the journal twice.",
+        "recovery/kill-under-load", "that nobody sent";
+    ClientIdsForgotten, "client-ids-forgotten", "A restart forgets client ids, so that a retry inserts again.",
+        "recovery/kill-under-load", "the answer to the retry";
+    PositionsForgotten, "positions-forgotten", "Positions begin anew with a restart.",
+        "recovery/state", "positions after the restart";
+    CancelsNotKept, "cancels-not-kept", "Cancels are not in the journal: a restart brings the orders back.",
+        "recovery/state", "the book after the restart";
+    PhasesNotKept, "phases-not-kept", "A restart forgets phases: instruments are in their first one.",
+        "recovery/venue", "instruments after the restart";
+    SuspensionsNotKept, "suspensions-not-kept", "A restart forgets suspensions.",
+        "recovery/venue", "USER_SUSPENDED";
+    LimitsNotKept, "limits-not-kept", "A restart forgets risk limits.",
+        "recovery/venue", "limits";
+    CreationIdsNotKept, "creation-ids-not-kept", "A restart forgets the client ids of creations.",
+        "recovery/venue", "DUPLICATE_SYMBOL";
+    TradeIdsFromOne, "trade-ids-from-one", "A restart counts trade ids from 1 again.",
+        "recovery/numbers", "trade_id after those before";
+    WindowsForgotten, "windows-forgotten", "A restart empties rolling windows.",
+        "recovery/limits", "rolling";
+    RestartIsADisconnect, "restart-is-a-disconnect", "A restart cancels what cancel_on_disconnect guards.",
+        "recovery/disconnect", "status";
+    StopCancelsAll, "stop-cancels-all", "An ordered stop cancels all open orders.",
+        "recovery/stop", "after the restart";
+    TailCutWhileRecovering, "tail-cut-while-recovering", "A crash during recovery loses the journal's tail.",
+        "recovery/kill-during-recovery", "second crash";
 
     // load
 }

@@ -59,6 +59,9 @@ where
         token: token.and_then(|token| token.to_str().ok()).map(ToOwned::to_owned),
         first: Arc::default(),
     };
+    if !matches!(call.rpc.as_str(), "Check" | "Watch") {
+        super::recovery::over();
+    }
     let (parts, body) = request.into_parts();
     let body = request_lens(&call).noting(call.first.clone()).through(Body::new(body));
     let answer = routes.call(Request::from_parts(parts, body)).await?;
@@ -106,6 +109,7 @@ pub(super) fn learn(event: &optivex_engine::Event) {
     books::learn(&event.outcome);
     depth::learn(event);
     tape::learn(event);
+    reports::learn(event);
 }
 
 /// Faults of requests.

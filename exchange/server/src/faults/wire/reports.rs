@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use optivex_engine::Event as Done;
 use optivex_proto::v1 as pb;
 use optivex_proto::v1::subscribe_execution_reports_response::Event;
 
+use super::books::symbol_of;
 use super::{Call, Lens};
 
 /// Faults of requests.
@@ -80,6 +82,47 @@ fn stream(call: &Call) -> Option<Lens> {
             true
         }));
     }
+    if fault!(OtherSideTold) {
+        return Some(more(|report, more| {
+            more.push(report.clone());
+            let Some(fill) = report.fill.filter(|_| !report.aggressor) else {
+                return;
+            };
+            let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            let other = told
+                .iter()
+                .rfind(|told| told.aggressor && told.fill.is_some_and(|told| told.trade_id == fill.trade_id));
+            more.extend(other.cloned());
+        }));
+    }
+    if fault!(EverybodysReports) {
+        let mut next = TOLD.lock().unwrap_or_else(PoisonError::into_inner).len();
+        return Some(more(move |report, more| {
+            let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            let id = |report: &pb::ExecutionReport| {
+                let order = report.order.as_ref().map(|order| order.order_id);
+                (report.report_seq, order)
+            };
+            // A report of the past is nowhere here.
+            if let Some(at) = (next..told.len()).find(|at| id(&told[*at]) == id(report)) {
+                more.extend_from_slice(&told[next..at]);
+                next = at + 1;
+            }
+            more.push(report.clone());
+        }));
+    }
+    if fault!(ReportSeqOfAll) {
+        return Some(reports(|report| {
+            let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            let order_id = |report: &pb::ExecutionReport| report.order.as_ref().map(|order| order.order_id);
+            let same =
+                |told: &pb::ExecutionReport| told.report_seq == report.report_seq && order_id(told) == order_id(report);
+            if let Some(at) = told.iter().position(same) {
+                report.report_seq = at as u64 + 1;
+            }
+            true
+        }));
+    }
     if fault!(NewestStreamOnly) {
         return Some(newest_only(call));
     }
@@ -116,6 +159,47 @@ fn reports(mut change: impl FnMut(&mut pb::ExecutionReport) -> bool + Send + 'st
         }
         out.push(message);
     })
+}
+
+/// Adds reports, and numbers them on.
+fn more(mut change: impl FnMut(&pb::ExecutionReport, &mut Vec<pb::ExecutionReport>) + Send + 'static) -> Lens {
+    let mut added = 0;
+    Lens::flat(move |mut message: pb::SubscribeExecutionReportsResponse, out| {
+        match &mut message.event {
+            Some(Event::Report(report)) => {
+                let mut reports = Vec::new();
+                change(report, &mut reports);
+                let first = report.report_seq + added;
+                added += reports.len() as u64 - 1;
+                out.extend((first..).zip(reports).map(|(report_seq, report)| {
+                    let report = pb::ExecutionReport { report_seq, ..report };
+                    pb::SubscribeExecutionReportsResponse {
+                        event: Some(Event::Report(report)),
+                    }
+                }));
+                return;
+            }
+            Some(Event::HeartbeatReportSeq(seq)) => *seq += added,
+            _ => {}
+        }
+        out.push(message);
+    })
+}
+
+/// All reports of this process, as far as these faults need them.
+static TOLD: Mutex<Vec<pb::ExecutionReport>> = Mutex::new(Vec::new());
+
+/// Learns of reports before anybody is told.
+pub(super) fn learn(event: &Done) {
+    if !(fault!(OtherSideTold) || fault!(EverybodysReports) || fault!(ReportSeqOfAll)) {
+        return;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    for report in &event.reports {
+        if let Some(symbol) = symbol_of(report.order.instrument) {
+            told.push(optivex_engine::wire::execution_report(event, report, &symbol));
+        }
+    }
 }
 
 #[derive(Default)]

@@ -47,14 +47,14 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
                 page.has_more = asked > 0 && page.trades.len() == asked.unsigned_abs() as usize;
             }))
         }
-        "ListTrades" if fault!(TradeIdsByInstrument) => Some(Lens::each(|page: &mut pb::ListTradesResponse| {
+        "ListTrades" if renumbers() => Some(Lens::each(|page: &mut pb::ListTradesResponse| {
             for trade in &mut page.trades {
-                trade.trade_id = by_instrument(trade.trade_id);
+                trade.trade_id = renumbered(trade.trade_id);
             }
         })),
-        "InsertOrder" if fault!(TradeIdsByInstrument) => Some(Lens::each(|answer: &mut pb::InsertOrderResponse| {
+        "InsertOrder" if renumbers() => Some(Lens::each(|answer: &mut pb::InsertOrderResponse| {
             for fill in &mut answer.fills {
-                fill.trade_id = by_instrument(fill.trade_id);
+                fill.trade_id = renumbered(fill.trade_id);
             }
         })),
         _ => None,
@@ -84,10 +84,10 @@ fn stream(call: &Call) -> Option<Lens> {
             true
         }));
     }
-    if fault!(TradeIdsByInstrument) {
+    if renumbers() {
         return Some(batches(|batch| {
             for trade in &mut batch.trades {
-                trade.trade_id = by_instrument(trade.trade_id);
+                trade.trade_id = renumbered(trade.trade_id);
             }
             true
         }));
@@ -156,15 +156,27 @@ static IDS: LazyLock<Mutex<Ids>> = LazyLock::new(Mutex::default);
 pub(super) fn learn(event: &Done) {
     let mut ids = IDS.lock().unwrap_or_else(PoisonError::into_inner);
     let ids = &mut *ids;
+    // All together where it is not by instrument.
+    let of = |instrument| {
+        if fault!(TradeIdsFromOne) {
+            InstrumentId(0)
+        } else {
+            instrument
+        }
+    };
     for trade in &event.trades {
-        let count = ids.counts.entry(trade.instrument).or_default();
+        let count = ids.counts.entry(of(trade.instrument)).or_default();
         *count += 1;
         ids.ids.insert(trade.trade_id.0, *count);
         ids.last = trade.trade_id.0;
     }
 }
 
-fn by_instrument(trade_id: u64) -> u64 {
+fn renumbers() -> bool {
+    fault!(TradeIdsByInstrument) || fault!(TradeIdsFromOne)
+}
+
+fn renumbered(trade_id: u64) -> u64 {
     let ids = IDS.lock().unwrap_or_else(PoisonError::into_inner);
     ids.ids.get(&trade_id).copied().unwrap_or(trade_id)
 }
