@@ -36,7 +36,7 @@ impl ClientIds {
 
     /// A new order's id; none if empty.
     pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) {
-        if !id.is_empty() {
+        if !id.is_empty() && !fault!(ClientIdsForgotten) {
             self.inserts.insert(id, insert);
         }
     }

@@ -11,7 +11,7 @@
 mod catalogue;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use catalogue::{CATALOGUE, Fault};
 
@@ -47,10 +47,24 @@ pub fn plant(name: &str) -> Result<&'static Entry, String> {
     Ok(entry)
 }
 
-/// Whether this is the fault that was planted.
+/// Whether this is the fault that was planted; those of [`OF_RECOVERY`] end with it.
 #[inline]
 pub fn planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(&fault)
+    PLANTED.get() == Some(&fault) && !(RECOVERED.load(Ordering::Relaxed) && OF_RECOVERY.contains(&fault))
+}
+
+/// Faults of the engine only while it is brought up to where the journal ends.
+const OF_RECOVERY: &[Fault] = &[
+    Fault::ClientIdsForgotten,
+    Fault::PositionsForgotten,
+    Fault::WindowsForgotten,
+];
+
+static RECOVERED: AtomicBool = AtomicBool::new(false);
+
+/// Recovery is over.
+pub fn recovered() {
+    RECOVERED.store(true, Ordering::Relaxed);
 }
 
 /// Whether this is the fault that was planted, and there is a [`Crowd`] for it to show in.

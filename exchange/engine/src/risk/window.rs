@@ -34,7 +34,7 @@ impl RollingWindow {
     /// Counts an amount above zero at a time not before any counted one, and forgets what no window
     /// reaches any more.
     pub(crate) fn count(&mut self, time_unix_ns: i64, amount: i128, moments_max: u32) {
-        if amount <= 0 {
+        if amount <= 0 || fault!(WindowsForgotten) {
             return;
         }
         let horizon = i128::from(time_unix_ns) - i128::from(length_ns(WINDOW_SECONDS_MAX));

@@ -2,7 +2,10 @@
 
 use optivex_journal::{Batch, Journal, JournalError};
 
-/// Says of a batch that it is durable when it is only kept in memory; writes it with the next one.
+/// Batches that are only in memory.
+const KEPT: usize = 4;
+
+/// Says of a batch that it is durable when it is only kept in memory; writes it when others follow.
 pub(super) struct Late {
     journal: Box<dyn Journal>,
     kept: Vec<Batch>,
@@ -27,8 +30,10 @@ impl Late {
 
 impl Journal for Late {
     fn commit(&mut self, batches: &[Batch]) -> Result<(), JournalError> {
-        self.write()?;
-        self.kept = batches.to_vec();
+        let ready = self.kept.len().saturating_sub(KEPT);
+        self.journal.commit(&self.kept[..ready])?;
+        self.kept.drain(..ready);
+        self.kept.extend_from_slice(batches);
         self.durable += batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
         Ok(())
     }

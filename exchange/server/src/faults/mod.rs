@@ -1,34 +1,47 @@
 //! Faults on purpose, for the tests of the system tests: see `optivex-faults`, which lists them.
 //!
-//! Four seams reach the code: a command before the engine decides it, an event before anybody is told,
-//! the journal and what follows it, and the messages on their way to and from a client (`wire`). What
-//! these cannot reach asks `fault!` where it stands.
+//! Few seams reach the code: the data before recovery and the parts after it, a command before the engine
+//! decides it and as the journal has it, an event before anybody is told, and the messages on their way to
+//! and from a client (`wire`). What these cannot reach asks `fault!` where it stands.
 
 mod access;
 pub(crate) mod clients;
 mod instruments;
 mod journal;
+mod numbers;
 mod order_entry;
 mod order_types;
 mod orders;
 mod races;
+mod recovery;
+mod reports;
 mod status;
 mod unary;
 mod venue;
 pub(crate) mod wire;
 
-use optivex_engine::event::ReportKind;
 use optivex_engine::types::{CancelReason, OrderId, OrderStatus};
 use optivex_engine::{Command, Engine, Event, Input};
 
 use crate::sequencer::Parts;
 
 /// What the sequencer works with, on its way there.
-pub(crate) fn parts(mut parts: Parts) -> Parts {
+pub(crate) fn parts(mut parts: Parts) -> anyhow::Result<Parts> {
+    recovery::recovered(&mut parts)?;
     if fault!(AcknowledgedEarly) {
         parts.journal = Box::new(journal::Late::new(parts.journal));
     }
-    parts
+    Ok(parts)
+}
+
+/// Before the exchange looks at its data.
+pub(crate) fn prepare() -> anyhow::Result<()> {
+    recovery::prepare()
+}
+
+/// An accepted command as the journal has it.
+pub(crate) fn journaled(input: &Input, engine: &Engine) -> Input {
+    recovery::journaled(input, engine)
 }
 
 /// A command before the engine decides it.
@@ -49,17 +62,9 @@ pub(crate) fn event(input: &Input, event: &mut Event) {
         }
     }
     orders::event(event);
-    if fault!(FillBeforeAcceptance)
-        && let Some(first) = event.reports.first().copied()
-        && first.kind == ReportKind::Accepted
-        && let Some(fill) = event.reports[1..]
-            .iter_mut()
-            .find(|report| report.order.order_id == first.order.order_id)
-    {
-        let (kind, order) = (fill.kind, fill.order);
-        (fill.kind, fill.order) = (first.kind, first.order);
-        (event.reports[0].kind, event.reports[0].order) = (kind, order);
-    }
+    numbers::change(input, event);
+    wire::learn(event);
+    reports::change(event);
     venue::event(&input.command, event);
     races::event(event);
 }

@@ -4,7 +4,13 @@
 //! [`response_lens`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
 //! changes a call as a whole is asked before it ([`before`]) and after it ([`after`]).
 
+mod books;
+mod depth;
+mod limited;
 mod orders;
+mod reports;
+mod tape;
+mod tops;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use optivex_proto::v1 as pb;
 use prost::Message;
@@ -25,7 +31,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
-use super::{access, clients, instruments, order_entry, races, venue};
+use super::{access, clients, instruments, order_entry, races, recovery, venue};
 
 /// One call, seen from outside. Clones share what they note.
 #[derive(Clone, Debug)]
@@ -69,6 +75,11 @@ impl Call {
         M::decode(self.first.get()?.clone()).ok()
     }
 
+    /// The same, as it would be if nothing came.
+    pub(super) fn asked<M: Message + Default>(&self) -> M {
+        self.said().unwrap_or_default()
+    }
+
     /// Whether the client has said all that it has to say.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
@@ -88,6 +99,9 @@ where
 {
     let call = Call::new(&request, &routes);
     let mut request = request.map(Body::new);
+    if !matches!(call.rpc.as_str(), "Check" | "Watch") {
+        recovery::over();
+    }
     if races::concerns(&call.rpc) {
         return races::call(&call, routes, request).await;
     }
@@ -122,7 +136,52 @@ async fn before(call: &Call, request: &mut Request<Body>) -> Option<Response<Bod
 
 /// Faults of answers as a whole.
 fn after(call: &Call, answer: Response<Body>) -> Response<Body> {
-    clients::after(call, instruments::after(call, access::after(call, answer)))
+    instead(
+        call,
+        clients::after(call, instruments::after(call, access::after(call, answer))),
+    )
+}
+
+/// Another answer than that of the services.
+fn instead(call: &Call, answer: Response<Body>) -> Response<Body> {
+    let status = answer.headers().get(tonic::Status::GRPC_STATUS);
+    let is_unknown = status.is_some_and(|status| status == "5");
+    match call.rpc.as_str() {
+        "GetOrderBook" if fault!(UnknownBookIsEmpty) && is_unknown => message(&pb::GetOrderBookResponse {
+            book: Some(pb::BookSnapshot {
+                symbol: call.asked::<pb::GetOrderBookRequest>().symbol,
+                ..pb::BookSnapshot::default()
+            }),
+        }),
+        "ListTrades" if fault!(UnknownTradesAreNone) && is_unknown => message(&pb::ListTradesResponse::default()),
+        _ => answer,
+    }
+}
+
+/// An answer of one message.
+fn message(message: &impl Message) -> Response<Body> {
+    let mut data = BytesMut::new();
+    put(&mut data, &message.encode_to_vec());
+    let trailers = HeaderMap::from_iter([(tonic::Status::GRPC_STATUS, HeaderValue::from(0))]);
+    let body = Changed {
+        body: Body::empty(),
+        lens: Lens::clear(),
+        unread: BytesMut::new(),
+        ready: VecDeque::from([Frame::data(data.freeze()), Frame::trailers(trailers)]),
+    };
+    let mut answer = Response::new(Body::new(body));
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    answer
+}
+
+/// Learns of an event before anybody is told.
+pub(super) fn learn(event: &optivex_engine::Event) {
+    books::learn(&event.outcome);
+    depth::learn(event);
+    tape::learn(event);
+    reports::learn(event);
 }
 
 /// Faults of requests.
@@ -133,29 +192,24 @@ fn request_lens(call: &Call) -> Lens {
         .or_else(|| clients::request(call))
         .or_else(|| venue::request(call))
         .or_else(|| orders::request(call))
+        .or_else(|| books::request(call))
+        .or_else(|| tape::request(call))
+        .or_else(|| reports::request(call))
         .unwrap_or_else(Lens::clear)
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
-    match call.rpc.as_str() {
-        "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
-            if let Some(book) = &mut answer.book {
-                let price_e4 = book.bids.last().map_or(0, |bid| bid.price_e4) - 10_000;
-                book.bids.push(pb::PriceLevel {
-                    price_e4,
-                    ..pb::PriceLevel::default()
-                });
-            }
-        }),
-        _ => access::response(call)
-            .or_else(|| instruments::response(call))
-            .or_else(|| order_entry::response(call))
-            .or_else(|| clients::response(call))
-            .or_else(|| venue::response(call))
-            .or_else(|| orders::response(call))
-            .unwrap_or_else(Lens::clear),
-    }
+    access::response(call)
+        .or_else(|| instruments::response(call))
+        .or_else(|| order_entry::response(call))
+        .or_else(|| clients::response(call))
+        .or_else(|| venue::response(call))
+        .or_else(|| orders::response(call))
+        .or_else(|| books::response(call))
+        .or_else(|| tape::response(call))
+        .or_else(|| reports::response(call))
+        .unwrap_or_else(Lens::clear)
 }
 
 type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
@@ -242,6 +296,12 @@ struct Changed {
     ready: VecDeque<Frame<Bytes>>,
 }
 
+fn put(out: &mut BytesMut, message: &[u8]) {
+    out.put_u8(0);
+    out.put_u32(message.len() as u32);
+    out.put(message);
+}
+
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -265,9 +325,7 @@ impl Changed {
                 None => messages.push(message),
             }
             for message in messages {
-                out.put_u8(0);
-                out.put_u32(message.len() as u32);
-                out.put(message);
+                put(&mut out, &message);
             }
         }
         if !out.is_empty() {

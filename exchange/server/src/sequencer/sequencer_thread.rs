@@ -151,6 +151,8 @@ impl SequencerThread {
                 };
                 self.shared.directory.learn(&event.outcome, username);
                 self.shared.telemetry.event(&event);
+                #[cfg(feature = "faults")]
+                let input = crate::faults::journaled(&input, &self.engine);
                 self.work
                     .batch
                     .push_with(event.event_seq, |out| record::encode(&input, out));

@@ -36,6 +36,8 @@ pub(super) struct Started {
 
 /// Recovers what the data directory holds and starts the exchange. Blocks for as long as it takes.
 pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started> {
+    #[cfg(feature = "faults")]
+    crate::faults::prepare()?;
     let Recovered {
         engine,
         journal,
@@ -71,7 +73,7 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
         }),
     };
     #[cfg(feature = "faults")]
-    let parts = crate::faults::parts(parts);
+    let parts = crate::faults::parts(parts)?;
     let options = Options {
         snapshot_every: settings.snapshot_every,
         ..Options::default()

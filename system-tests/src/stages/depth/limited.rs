@@ -116,6 +116,8 @@ pub(super) async fn random_flow(context: Context) -> Verdict {
             continue;
         };
         follower.reach(last as u64).await?;
+        // With the checksum of what this view holds.
+        follower.heartbeat(flow.event_seq()).await?;
         for place in 1..=last {
             if views[place] != views[place - 1] {
                 follower.held_is(place as u64, &flow.states[place], depth)?;

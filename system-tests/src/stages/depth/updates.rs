@@ -236,13 +236,15 @@ pub(super) async fn no_change(context: Context) -> Verdict {
     })
     .await?;
     let last = bob.rest(sell(&acme, 1_020, 3)).await?;
-    is(
-        &book.update("the next insert's update").await?,
-        2,
-        last.event_seq,
-        vec![],
-        vec![level(1_020, 3, 1)],
-    )
+    let update = book.update("the next insert's update").await?;
+    update.shows(
+        &format!(
+            "the update of event {}: what came before it changed no level",
+            last.event_seq
+        ),
+        |update| update.event_seq == last.event_seq,
+    )?;
+    is(&update, 2, last.event_seq, vec![], vec![level(1_020, 3, 1)])
 }
 
 /// Catches one book_seq for all books.

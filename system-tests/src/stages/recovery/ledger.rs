@@ -8,10 +8,12 @@ use optivex_proto::v1::{
     self, CancelOrderRequest, ErrorReason, ExecutionKind, InsertOrderRequest, InsertOrderResponse, OrderStatus,
     cancel_order_request,
 };
+use prost::Message;
 use tokio::sync::Notify;
 
 use crate::client::Session;
 use crate::context::{Context, Exchange};
+use crate::json;
 use crate::order::{ioc, limit};
 use crate::users::User;
 use crate::verdict::{Stop, Verdict};
@@ -148,8 +150,18 @@ impl Ledger {
             }
             let reports = session.all_reports().await?;
             let mut accepted = HashSet::new();
+            let known: HashSet<&str> = sent.iter().map(|sent| sent.request.client_order_id.as_str()).collect();
             for report in &reports {
                 let order = report.order.clone().unwrap_or_default();
+                if !known.contains(order.client_order_id.as_str()) {
+                    return Err(Stop::failed(
+                        format!(
+                            "a report of an order that nobody sent: {}",
+                            json::message("optivex.v1.ExecutionReport", &report.encode_to_vec())
+                        ),
+                        "reports of the user's orders, each with its client_order_id",
+                    ));
+                }
                 if report.kind() == ExecutionKind::Accepted && !accepted.insert(order.client_order_id.clone()) {
                     return Err(Stop::failed(
                         format!("two ACCEPTED reports for {:?}", order.client_order_id),
@@ -306,6 +318,12 @@ async fn acknowledged(session: &Session, sent: &mut [Sent]) -> Verdict {
                 "filled_quantity",
                 |order| order.filled_quantity,
                 reply.filled_quantity,
+            )?;
+        }
+        if !sent.cancel_sent && reply.status() == OrderStatus::Open {
+            order.shows(
+                "status open or filled: nobody cancelled this acknowledged order",
+                |order| order.status() != OrderStatus::Cancelled,
             )?;
         }
         if sent.cancelled {

@@ -11,7 +11,7 @@ use optivex_proto::v1::{
 use crate::client::{Reply, Session, Stream};
 use crate::context::Context;
 use crate::model::book_flow::Flow;
-use crate::order::{buy, sell};
+use crate::order::{buy, limit, sell};
 use crate::verdict::Verdict;
 
 /// A user's reports in one instrument; the numbering is checked over all of them.
@@ -164,30 +164,32 @@ pub(super) async fn both_sides(context: Context) -> Verdict {
         Reports::open(&alice, &acme, None).await?,
         Reports::open(&bob, &acme, None).await?,
     );
-    let resting = alice.rest(sell(&acme, 1_000, 5)).await?;
-    of_alice
-        .is(ExecutionKind::Accepted, resting.order_id, resting.event_seq)
-        .await?;
-    let mut filled = 0;
-    for lots in [2, 3] {
-        let trade = bob.insert(buy(&acme, 1_010, lots)).await?;
-        filled += lots;
-        trade.has("fills", |trade| trade.fills.len(), 1)?;
-        let fill = trade.fills[0];
-        let status = if filled == 5 {
-            OrderStatus::Filled
-        } else {
-            OrderStatus::Open
-        };
+    for (rests, comes) in [(Side::Sell, Side::Buy), (Side::Buy, Side::Sell)] {
+        let resting = alice.rest(limit(&acme, rests, 1_000, 5)).await?;
         of_alice
-            .fill(resting.order_id, trade.event_seq, false, fill, filled, status)
+            .is(ExecutionKind::Accepted, resting.order_id, resting.event_seq)
             .await?;
-        of_bob
-            .is(ExecutionKind::Accepted, trade.order_id, trade.event_seq)
-            .await?;
-        of_bob
-            .fill(trade.order_id, trade.event_seq, true, fill, lots, OrderStatus::Filled)
-            .await?;
+        let mut filled = 0;
+        for lots in [2, 3] {
+            let trade = bob.insert(limit(&acme, comes, 1_000, lots)).await?;
+            filled += lots;
+            trade.has("fills", |trade| trade.fills.len(), 1)?;
+            let fill = trade.fills[0];
+            let status = if filled == 5 {
+                OrderStatus::Filled
+            } else {
+                OrderStatus::Open
+            };
+            of_alice
+                .fill(resting.order_id, trade.event_seq, false, fill, filled, status)
+                .await?;
+            of_bob
+                .is(ExecutionKind::Accepted, trade.order_id, trade.event_seq)
+                .await?;
+            of_bob
+                .fill(trade.order_id, trade.event_seq, true, fill, lots, OrderStatus::Filled)
+                .await?;
+        }
     }
     Ok(())
 }

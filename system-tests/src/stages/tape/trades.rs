@@ -152,10 +152,16 @@ pub(super) async fn first(context: Context) -> Verdict {
     let acme = flow.symbol.clone();
     flow.steps(60).await?;
     let past = last_trade(&flow)?;
-    // The past is over as soon as the list has it.
+    // The past is over as soon as list and tape have told it.
     viewer.tape_through(&acme, past, 0).await?;
+    Tape::open(&viewer, &[&acme], Some(0)).await?.reach(past).await?;
     let mut tape = Tape::open(&viewer, &[&acme], None).await?;
     let begun = tape.through;
+    tape.stream.at().holds(
+        begun >= past,
+        format!("through_trade_id of the first message is {begun}"),
+        format!("{past} or later: that trade was told before, and this tape is of what comes now"),
+    )?;
     flow.steps(60).await?;
     let last = last_trade(&flow)?;
     tape.reach(last).await?;
