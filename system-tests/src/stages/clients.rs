@@ -1,11 +1,13 @@
 //! Stage 14: clients that are slow, broken or hostile disturb nobody but themselves.
 
+mod guard;
+
 use std::time::Duration;
 
 use optivex_proto::v1::{
-    self, BookView, CancelOrderRequest, CancelReason, CreateInstrumentRequest, Delivery, ErrorReason,
-    InsertOrderRequest, OrderStatus, SubscribeExecutionReportsRequest, SubscribeOrderBooksRequest,
-    SubscribeOrderBooksResponse, cancel_order_request, subscribe_order_books_response::Event,
+    BookView, CancelOrderRequest, CreateInstrumentRequest, Delivery, ErrorReason, InsertOrderRequest,
+    SubscribeOrderBooksRequest, SubscribeOrderBooksResponse, cancel_order_request,
+    subscribe_order_books_response::Event,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,7 +17,6 @@ use crate::client::{Next, Session, Stream};
 use crate::context::Context;
 use crate::market::{Applied, Mirror};
 use crate::order::{buy, sell};
-use crate::proxy::Proxy;
 use crate::run;
 use crate::verdict::{Stop, Verdict};
 
@@ -47,13 +48,25 @@ pub const STAGE: Stage = Stage {
             "half-open",
             "A report stream whose client is silent to keepalive for 10 s is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
-            run!(half_open),
+            run!(guard::half_open),
         ),
         Case::new(
             "cut",
             "A report stream whose connection is closed is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
-            run!(cut),
+            run!(guard::cut),
+        ),
+        Case::new(
+            "reset",
+            "A report stream that its client resets is broken, though its connection stays.",
+            "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
+            run!(guard::reset),
+        ),
+        Case::new(
+            "logged-out",
+            "Logging out first keeps the orders that a report stream guards.",
+            "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
+            run!(guard::logged_out),
         ),
         Case::new(
             "many-subscribers",
@@ -177,7 +190,13 @@ async fn changes(context: &Context, symbol: &str) -> Verdict<u64> {
             }
         }
     }
-    mirror.equals(&context.viewer().await?.whole_book(symbol).await?)?;
+    mirror.equals(
+        &context
+            .viewer()
+            .await?
+            .book_at(symbol, last.unwrap_or_default())
+            .await?,
+    )?;
     Ok(last.unwrap_or_default())
 }
 
@@ -200,7 +219,7 @@ async fn stalled_lossless(context: Context) -> Verdict {
             Next::Silence => return Err(stalled.at().fail("nothing comes", "every change, or TOO_SLOW")),
         }
     }
-    mirror.equals(&context.viewer().await?.whole_book(&symbol).await?)
+    mirror.equals(&context.viewer().await?.book_at(&symbol, last).await?)
 }
 
 async fn stalled_conflated(context: Context) -> Verdict {
@@ -215,66 +234,7 @@ async fn stalled_conflated(context: Context) -> Verdict {
         let message = stalled.expecting("the newest state").await?;
         mirror.apply(&message)?;
     }
-    mirror.equals(&context.viewer().await?.whole_book(&symbol).await?)
-}
-
-/// An order guarded over a proxy, and what comes of it when the proxy does this.
-async fn guarded(context: Context, what: &str, breaks: impl FnOnce(&Proxy)) -> Verdict {
-    let symbol = context.instrument().await?.symbol;
-    let trader = context.trader().await?;
-    let older = trader.rest(buy(&symbol, 99, 2)).await?;
-    let proxy = Proxy::before(context.url()).await?;
-    let far = Session::connect(proxy.url(), "guard", context.log(), context.patience())
-        .await?
-        .with_token(trader.token())?;
-    let mut guard = far.follow_reports(SubscribeExecutionReportsRequest {
-        after_report_seq: None,
-        cancel_on_disconnect: true,
-    });
-    guard.expecting("subscribed_report_seq").await?;
-    let mut reports = trader.follow_reports(SubscribeExecutionReportsRequest::default());
-    reports.expecting("subscribed_report_seq").await?;
-    let order = trader.rest(buy(&symbol, 100, 3)).await?;
-    context.log().note(what);
-    breaks(&proxy);
-    let cancelled = reports
-        .until("a CANCELLED report with reason DISCONNECT", |message| {
-            use v1::subscribe_execution_reports_response::Event as Report;
-            match &message.event {
-                Some(Report::Report(report)) if report.kind() == v1::ExecutionKind::Cancelled => {
-                    message.has("cancel_reason", |_| report.cancel_reason(), CancelReason::Disconnect)?;
-                    Ok(Some(report.order.clone().unwrap_or_default().order_id))
-                }
-                _ => Ok(None),
-            }
-        })
-        .await?;
-    reports.at().same("order_id of the report", cancelled, order.order_id)?;
-    trader
-        .order(order.order_id)
-        .await?
-        .has("status", |order| order.status(), OrderStatus::Cancelled)?
-        .has("cancel_reason", |order| order.cancel_reason(), CancelReason::Disconnect)?;
-    drop(guard);
-    trader.order(older.order_id).await?.has(
-        "status of the order that was there before the stream",
-        |order| order.status(),
-        OrderStatus::Open,
-    )?;
-    Ok(())
-}
-
-async fn half_open(context: Context) -> Verdict {
-    guarded(
-        context,
-        "the guard's connection falls silent and stays open",
-        Proxy::fall_silent,
-    )
-    .await
-}
-
-async fn cut(context: Context) -> Verdict {
-    guarded(context, "the guard's connection is closed", Proxy::cut).await
+    mirror.equals(&context.viewer().await?.book_at(&symbol, last).await?)
 }
 
 async fn many_subscribers(context: Context) -> Verdict {
@@ -299,7 +259,7 @@ async fn many_subscribers(context: Context) -> Verdict {
     let trader = context.trader().await?;
     trader.rest(buy(&symbol, 100, 3)).await?;
     let last = trader.rest(buy(&symbol, 99, 2)).await?.event_seq;
-    let book = trader.whole_book(&symbol).await?;
+    let book = trader.book_at(&symbol, last).await?;
     for (stream, mirror) in &mut streams {
         while mirror.event_seq() < last {
             let message = stream.expecting("the changes of the book").await?;
