@@ -49,6 +49,10 @@ faults! {
         "login/wrong-credentials", "whether the name or the password is wrong";
     TapeUnguarded, "tape-unguarded", "One rpc was forgotten: ListTrades wants no token.",
         "login/no-token", "INVALID_TOKEN";
+    RefusalWithoutDetails, "refusal-without-details", "A refusal has its reason in the trailer, and no google.rpc.ErrorInfo.",
+        "login/no-token", "no google.rpc.ErrorInfo";
+    RefusalWithoutTrailer, "refusal-without-trailer", "A refusal has its reason in the details, and not in the trailer.",
+        "login/unknown-token", "no trailer optivex-reason";
     TokenForEverybody, "token-for-everybody", "Any token will do: it is taken for the newest session's.",
         "login/unknown-token", "INVALID_TOKEN";
     TokenByItsBeginning, "token-by-its-beginning", "Of a token only the first characters are compared.",
@@ -606,7 +610,7 @@ faults! {
     BroadcastUnderLock, "broadcast-under-lock", "Readers of a book are sent to one after the other: one that does not read holds up all.",
         "clients/stalled-lossless", "by a subscriber that reads";
     MergedKeepsOneLevel, "merged-keeps-one-level", "Of changes that were merged, one level a side is sent.",
-        "clients/stalled-conflated", "asks";
+        "clients/stalled-conflated", "checksum";
     SilenceUnnoticed, "silence-unnoticed", "There is no keepalive: a connection that fell silent is open for ever.",
         "clients/half-open", "a CANCELLED report with reason DISCONNECT";
     DisconnectIgnored, "disconnect-ignored", "cancel_on_disconnect is read, and forgotten.",
@@ -614,7 +618,9 @@ faults! {
     DisconnectToldAsUser, "disconnect-told-as-user", "Orders that a broken stream ends are told as cancelled by their user.",
         "clients/cut", "cancel_reason";
     DisconnectCancelsOlder, "disconnect-cancels-older", "A broken stream cancels orders that were there before it began, too.",
-        "clients/cut", "the order that was there before the stream";
+        "clients/cut", "since it began";
+    LogoutIsDisconnect, "logout-is-disconnect", "A report stream that a logout ended counts as broken.",
+        "clients/logged-out", "until its session logged out";
     SubscribersBounded, "subscribers-bounded", "500 subscribers are all that there can be.",
         "clients/many-subscribers", "CAPACITY";
     SubscriptionsLeak, "subscriptions-leak", "Subscriptions that ended still count: a user has 1,000 in all.",

@@ -48,12 +48,11 @@ impl Session {
         Self::connect_by(endpoint(url, patience)?, url, label, log, patience).await
     }
 
-    /// Connects without logging in, with the smallest windows of HTTP/2: little is on its way that is not
-    /// read.
+    /// Connects without logging in, with the smallest window of HTTP/2 for a stream: little is on its way that
+    /// is not read. The connection's window stays large: h2 ends a connection on which small unread frames
+    /// come near that.
     pub async fn connect_narrow(url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
-        let endpoint = endpoint(url, patience)?
-            .initial_stream_window_size(WINDOW_MIN)
-            .initial_connection_window_size(WINDOW_MIN);
+        let endpoint = endpoint(url, patience)?.initial_stream_window_size(WINDOW_MIN);
         Self::connect_by(endpoint, url, label, log, patience).await
     }
 

@@ -1,11 +1,13 @@
 //! Stage 14: clients that are slow, broken or hostile disturb nobody but themselves.
 
+mod guard;
+
 use std::time::Duration;
 
 use optivex_proto::v1::{
-    self, BookView, CancelOrderRequest, CancelReason, CreateInstrumentRequest, Delivery, ErrorReason,
-    InsertOrderRequest, SubscribeExecutionReportsRequest, SubscribeOrderBooksRequest, SubscribeOrderBooksResponse,
-    cancel_order_request, subscribe_order_books_response::Event,
+    BookView, CancelOrderRequest, CreateInstrumentRequest, Delivery, ErrorReason, InsertOrderRequest,
+    SubscribeOrderBooksRequest, SubscribeOrderBooksResponse, cancel_order_request,
+    subscribe_order_books_response::Event,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,7 +17,6 @@ use crate::client::{Next, Session, Stream};
 use crate::context::Context;
 use crate::market::{Applied, Mirror};
 use crate::order::{buy, sell};
-use crate::proxy::Proxy;
 use crate::run;
 use crate::verdict::{Stop, Verdict};
 
@@ -47,13 +48,25 @@ pub const STAGE: Stage = Stage {
             "half-open",
             "A report stream whose client is silent to keepalive for 10 s is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
-            run!(half_open),
+            run!(guard::half_open),
         ),
         Case::new(
             "cut",
             "A report stream whose connection is closed is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
-            run!(cut),
+            run!(guard::cut),
+        ),
+        Case::new(
+            "reset",
+            "A report stream that its client resets is broken, though its connection stays.",
+            "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
+            run!(guard::reset),
+        ),
+        Case::new(
+            "logged-out",
+            "Logging out first keeps the orders that a report stream guards.",
+            "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
+            run!(guard::logged_out),
         ),
         Case::new(
             "many-subscribers",
@@ -177,9 +190,14 @@ async fn changes(context: &Context, symbol: &str) -> Verdict<u64> {
             }
         }
     }
-    let last = last.unwrap_or_default();
-    mirror.equals(&context.viewer().await?.book_at(symbol, last).await?)?;
-    Ok(last)
+    mirror.equals(
+        &context
+            .viewer()
+            .await?
+            .book_at(symbol, last.unwrap_or_default())
+            .await?,
+    )?;
+    Ok(last.unwrap_or_default())
 }
 
 async fn stalled_lossless(context: Context) -> Verdict {
@@ -217,61 +235,6 @@ async fn stalled_conflated(context: Context) -> Verdict {
         mirror.apply(&message)?;
     }
     mirror.equals(&context.viewer().await?.book_at(&symbol, last).await?)
-}
-
-/// An order guarded over a proxy, and what comes of it when the proxy does this.
-async fn guarded(context: Context, what: &str, breaks: impl FnOnce(&Proxy)) -> Verdict {
-    let symbol = context.instrument().await?.symbol;
-    let trader = context.trader().await?;
-    let older = trader.rest(buy(&symbol, 99, 2)).await?;
-    let proxy = Proxy::before(context.url()).await?;
-    let far = Session::connect(proxy.url(), "guard", context.log(), context.patience())
-        .await?
-        .with_token(trader.token())?;
-    let mut guard = far.follow_reports(SubscribeExecutionReportsRequest {
-        after_report_seq: None,
-        cancel_on_disconnect: true,
-    });
-    guard.expecting("subscribed_report_seq").await?;
-    let mut reports = trader.follow_reports(SubscribeExecutionReportsRequest::default());
-    reports.expecting("subscribed_report_seq").await?;
-    let order = trader.rest(buy(&symbol, 100, 3)).await?;
-    context.log().note(what);
-    breaks(&proxy);
-    let cancelled = reports
-        .until("a CANCELLED report with reason DISCONNECT", |message| {
-            use v1::subscribe_execution_reports_response::Event as Report;
-            match &message.event {
-                Some(Report::Report(report)) if report.kind() == v1::ExecutionKind::Cancelled => {
-                    message.has("cancel_reason", |_| report.cancel_reason(), CancelReason::Disconnect)?;
-                    Ok(Some(report.order.clone().unwrap_or_default().order_id))
-                }
-                _ => Ok(None),
-            }
-        })
-        .await?;
-    reports.at().same("order_id of the report", cancelled, order.order_id)?;
-    trader.is_cancelled(order.order_id, CancelReason::Disconnect).await?;
-    drop(guard);
-    trader.order(older.order_id).await?.has(
-        "status of the order that was there before the stream",
-        |order| order.status(),
-        OrderStatus::Open,
-    )?;
-    Ok(())
-}
-
-async fn half_open(context: Context) -> Verdict {
-    guarded(
-        context,
-        "the guard's connection falls silent and stays open",
-        Proxy::fall_silent,
-    )
-    .await
-}
-
-async fn cut(context: Context) -> Verdict {
-    guarded(context, "the guard's connection is closed", Proxy::cut).await
 }
 
 async fn many_subscribers(context: Context) -> Verdict {
@@ -464,16 +427,14 @@ async fn abandoned(context: Context) -> Verdict {
         let _ = tokio::time::timeout(Duration::from_micros(random.u64(1..=2_000)), call).await;
         requests.push(request);
     }
-    let mut newest = None;
     for request in &requests {
         let first = trader.insert(request.clone()).await?;
-        newest = newest.max(Some(first.order_id));
         trader
             .insert(request.clone())
             .await?
             .has("the answer to the retry", Clone::clone, first.into_inner())?;
     }
-    let open = trader.open_orders_with(&symbol, newest).await?;
+    let open = trader.open_orders(&symbol).await?;
     let mut ids: Vec<&str> = open.iter().map(|order| order.client_order_id.as_str()).collect();
     let mut expected: Vec<&str> = requests
         .iter()

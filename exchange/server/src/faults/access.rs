@@ -196,6 +196,16 @@ pub(super) fn after(call: &Call, mut answer: Response<Body>) -> Response<Body> {
     {
         return status::reset();
     }
+    if fault!(RefusalWithoutDetails)
+        && let Some(error) = status::told(headers)
+    {
+        let name = error.reason_name();
+        status::put(headers, Status::new(error.code(), error.message));
+        headers.insert("optivex-reason", HeaderValue::from_static(name));
+    }
+    if fault!(RefusalWithoutTrailer) {
+        headers.remove("optivex-reason");
+    }
     if fault!(UnknownUserTold)
         && status::is(headers, ErrorReason::InvalidCredentials)
         && let Some(request) = call.said::<pb::LoginRequest>()

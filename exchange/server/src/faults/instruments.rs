@@ -185,11 +185,7 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
                 match &mut answer.event {
                     Some(Event::Instrument(_)) if fault!(NewInstrumentsNotSent) && marked => return,
                     Some(Event::Instrument(instrument)) => shown(instrument),
-                    Some(Event::SnapshotCompleteEventSeq(_)) => {
-                        if std::mem::replace(&mut marked, true) {
-                            return;
-                        }
-                    }
+                    Some(Event::SnapshotCompleteEventSeq(_)) if std::mem::replace(&mut marked, true) => return,
                     Some(Event::HeartbeatEventSeq(_)) if fault!(InstrumentsWithoutHeartbeat) => return,
                     _ => {}
                 }

@@ -169,7 +169,7 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let is_orderly = self.session.end() == Some(SessionEnd::Logout)
+        let is_orderly = (self.session.end() == Some(SessionEnd::Logout) && !fault!(LogoutIsDisconnect))
             || matches!(*self.exchange.state().borrow(), State::Stopping | State::Failed(_));
         if !self.is_armed || is_orderly {
             return;
