@@ -14,7 +14,7 @@ use crate::model::venue::{Life, Refused, Terms, Venue};
 use crate::verdict::Verdict;
 
 /// Commands of one flow.
-const COMMANDS: usize = 250;
+const COMMANDS: usize = 400;
 /// After so many commands everything is compared: book, open orders, positions.
 const COMPARED_EACH: usize = 10;
 /// Users of a flow.
@@ -155,7 +155,7 @@ async fn insert(
         _ => SelfTradePrevention::CancelIncoming,
     };
     // Around zero, the sides overlapping in part.
-    let price = random.i64(-6..7) + if side == Side::Buy { -2 } else { 2 };
+    let price = random.i64(-3..4) + if side == Side::Buy { -2 } else { 2 };
     let terms = Terms {
         owner,
         side,
@@ -213,7 +213,7 @@ async fn change(
         return Ok(None);
     };
     let (owner, order_id) = orders[key];
-    let price = random.bool().then(|| random.i64(-8..9));
+    let price = random.bool().then(|| random.i64(-5..6));
     let quantity = (price.is_none() || random.bool()).then(|| random.i64(0..12));
     let answer = users[owner].try_amend(amend(order_id, price, quantity)).await;
     match venue.amend(key, price, quantity) {
