@@ -61,7 +61,17 @@ impl Job {
     fn run(&self, faulty: &Path) -> Outcomes {
         let mut command = Command::new(env!("CARGO_BIN_EXE_system-tests"));
         command.env("OPTIVEX_FAULT", self.entry.name);
-        command.args(["--json", "--seed", "1", "--patience", PATIENCE, "--stage", &self.stage]);
+        command.args([
+            "--json",
+            "--seed",
+            "1",
+            "--patience",
+            PATIENCE,
+            "--load-time",
+            "1s",
+            "--stage",
+            &self.stage,
+        ]);
         for case in self.cases.iter().flatten() {
             command.args(["--case", case]);
         }

@@ -596,7 +596,7 @@ faults! {
     StreamForgetsSide, "stream-forgets-side", "A cancel-all on the stream takes both sides, whichever is asked for.",
         "order-entry/cancel-all", "cancelled_orders";
     StreamLooksAhead, "stream-looks-ahead", "Commands are checked as they come: one does not find the insert that is still on its way.",
-        "order-entry/commands-follow-one-another", "the insert before it";
+        "order-entry/in-flight-together", "the insert before it";
     StreamClientIdsApart, "stream-client-ids-apart", "Each stream keeps client ids of its own.",
         "order-entry/mixed-with-unary", "the answer to the retry";
     StreamEndCancels, "stream-end-cancels", "When a stream breaks, its user's orders are cancelled.",
@@ -665,4 +665,8 @@ faults! {
         "recovery/kill-during-recovery", "second crash";
 
     // load
+    BusyExchangeLosesOrders, "busy-exchange-loses-orders", "With many inserts under way some are acknowledged and then lost.",
+        "load/calls", "acknowledged";
+    BusyStreamLosesOrders, "busy-stream-loses-orders", "With many commands unanswered some inserts are acknowledged and then lost.",
+        "load/stream", "acknowledged", also "order-entry";
 }

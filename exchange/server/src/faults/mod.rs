@@ -8,6 +8,7 @@ mod access;
 pub(crate) mod clients;
 mod instruments;
 mod journal;
+mod load;
 mod numbers;
 mod order_entry;
 mod order_types;

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use tonic::body::Body;
 use tonic::service::Routes;
 
+use super::load;
 use super::unary::{Forward, Unary, decode};
 use super::wire::{Call, Lens};
 
@@ -115,6 +116,7 @@ pub(super) fn concerns(rpc: &str) -> bool {
                 || fault!(ClientIdUnnoted)
                 || fault!(ClientIdOfTheConnection)
                 || fault!(LimitCheckedThenCounted)
+                || fault!(BusyExchangeLosesOrders)
         }
         "CancelOrder" => fault!(CancelledBySeveral) || fault!(CancelOfACopy),
         "AmendOrder" => fault!(AmendOfACopy),
@@ -194,6 +196,18 @@ async fn insert_order(forward: &mut Forward, request: &Bytes) -> Unary {
     if fault!(LimitCheckedThenCounted) {
         let _in_flight = optivex_faults::Crowd::enter();
         return forward.call(request).await;
+    }
+    if fault!(BusyExchangeLosesOrders) {
+        let _under_way = load::UnderWay::begin();
+        let lost = load::lose_call(&mut insert);
+        let mut answer = forward.call(&insert.encode_to_vec().into()).await;
+        if let Some(mut inserted) = answer.message::<pb::InsertOrderResponse>()
+            && lost
+        {
+            load::deny(&mut inserted, insert.quantity);
+            answer.tell(&inserted);
+        }
+        return answer;
     }
     if fault!(ClientIdUnnoted) && !id.is_empty() {
         let _under_way = UnderWay::begin(&id);

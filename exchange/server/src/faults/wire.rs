@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -31,7 +31,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
-use super::{access, clients, instruments, order_entry, races, recovery, venue};
+use super::{access, clients, instruments, load, order_entry, races, recovery, venue};
 
 /// One call, seen from outside. Clones share what they note.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Call {
     pub(super) peer: Option<SocketAddr>,
     /// Something that the fault of the request tells that of the answer.
     pub(super) flag: Arc<AtomicBool>,
+    /// Messages that were answered, where a fault counts them.
+    pub(super) answered: Arc<AtomicUsize>,
     /// What serves it.
     pub(super) routes: Routes,
     first: Arc<OnceLock<Bytes>>,
@@ -63,6 +65,7 @@ impl Call {
                 .get::<TcpConnectInfo>()
                 .and_then(TcpConnectInfo::remote_addr),
             flag: Arc::default(),
+            answered: Arc::default(),
             routes: routes.clone(),
             first: Arc::default(),
             is_over: Arc::default(),
@@ -188,6 +191,7 @@ pub(super) fn learn(event: &optivex_engine::Event) {
 fn request_lens(call: &Call) -> Lens {
     access::request(call)
         .or_else(|| instruments::request(call))
+        .or_else(|| load::request(call))
         .or_else(|| order_entry::request(call))
         .or_else(|| clients::request(call))
         .or_else(|| venue::request(call))
@@ -202,6 +206,7 @@ fn request_lens(call: &Call) -> Lens {
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
     access::response(call)
         .or_else(|| instruments::response(call))
+        .or_else(|| load::response(call))
         .or_else(|| order_entry::response(call))
         .or_else(|| clients::response(call))
         .or_else(|| venue::response(call))
