@@ -11,7 +11,9 @@ use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
 use crate::refusal::Refusal;
-use crate::types::{ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, UserId};
+use crate::types::{
+    ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, UserId,
+};
 
 /// Client ids of inserts that were refused.
 static REFUSED: Mutex<BTreeSet<(UserId, ClientOrderId)>> = Mutex::new(BTreeSet::new());
@@ -89,6 +91,13 @@ pub(crate) fn is_own(incoming: &Order, resting: &Order, is_own: bool) -> bool {
     // With this fault a client id begins with the session.
     let session = |order: &Order| order.client_order_id.split('#').next().map(ToOwned::to_owned);
     is_own && !fault!(SelfTrades) && !(fault!(SelfTradesOverSessions) && session(incoming) != session(resting))
+}
+
+/// An amended order before it trades.
+pub(crate) fn amended(order: &mut Order) {
+    if fault!(AmendForgetsSelfTradeChoice) {
+        order.self_trade_prevention = SelfTradePrevention::CancelIncoming;
+    }
 }
 
 /// Whether an amended order keeps its place.
@@ -173,9 +182,9 @@ impl Engine {
         Ok(())
     }
 
-    /// After a fill that leaves something of a resting order.
-    pub(crate) fn after_partial_fill(&mut self, slot: u32) {
-        if fault!(PartialFillLosesPlace) {
+    /// After a resting order's fill.
+    pub(crate) fn after_fill(&mut self, slot: u32, order: &Order) {
+        if fault!(PartialFillLosesPlace) && order.status == OrderStatus::Open {
             self.leave_book(slot);
             self.enter_book(slot);
         }

@@ -140,12 +140,10 @@ impl Engine {
             #[cfg(feature = "faults")]
             let is_own = crate::faults::is_own(order, resting, is_own);
             if is_own {
-                let chooses = if fault!(RestingChoiceCounts) { resting } else { &*order };
-                let choice = chooses.self_trade_prevention;
-                if choice != SelfTradePrevention::CancelIncoming {
+                if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
                 }
-                if choice != SelfTradePrevention::CancelResting {
+                if order.self_trade_prevention != SelfTradePrevention::CancelResting {
                     return true;
                 }
                 continue;

@@ -109,8 +109,11 @@ impl Orders {
             }
             None => ORDER_SLOTS_MAX,
         };
-        let before = sequence_of(self.last_id);
-        let sequence = if fault!(OrderIdsReused) { 1 } else { before + 1 };
+        let sequence = sequence_of(if fault!(OrderIdsReused) {
+            OrderId(0)
+        } else {
+            self.last_id
+        }) + 1;
         self.last_id = OrderId((sequence << ORDER_SLOT_BITS) | u64::from(slot));
         self.last_id
     }

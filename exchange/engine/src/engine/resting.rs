@@ -94,10 +94,9 @@ impl Engine {
         self.report(fill_report(trade, aggressor), &order, event);
         if order.status == OrderStatus::Filled {
             self.forget(slot);
-            return;
         }
         #[cfg(feature = "faults")]
-        self.after_partial_fill(slot);
+        self.after_fill(slot, &order);
     }
 
     /// A resting order ends untraded.

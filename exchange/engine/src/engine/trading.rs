@@ -10,8 +10,7 @@ use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
 use crate::types::{
-    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
-    TradingPhase, UserId,
+    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, TimeInForce, TradingPhase, UserId,
 };
 use crate::user::User;
 
@@ -275,9 +274,8 @@ impl Engine {
             ..order
         };
         self.report(ReportKind::Amended, &order, event);
-        if fault!(AmendForgetsSelfTradeChoice) {
-            order.self_trade_prevention = SelfTradePrevention::CancelIncoming;
-        }
+        #[cfg(feature = "faults")]
+        crate::faults::amended(&mut order);
         self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
         self.orders.node_mut(slot).order = order;
         if order.status == OrderStatus::Open {

@@ -49,6 +49,11 @@ pub(super) fn insert(mut order: InsertOrder, engine: &Engine) -> InsertOrder {
     {
         terms.post_only = false;
     }
+    if fault!(RestingChoiceCounts)
+        && let Some(own) = others().find(|order| order.user == user && reached(order.price_e4))
+    {
+        terms.self_trade_prevention = own.self_trade_prevention;
+    }
     match terms.self_trade_prevention {
         SelfTradePrevention::CancelResting if fault!(CancelRestingEndsBoth) => {
             terms.self_trade_prevention = SelfTradePrevention::CancelBoth;
