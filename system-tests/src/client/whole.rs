@@ -1,10 +1,16 @@
 //! Answers that come in pages or streams, as a whole.
 
+use std::time::Duration;
+
 use optivex_proto::v1::subscribe_execution_reports_response::Event;
 use optivex_proto::v1::{self, SubscribeExecutionReportsRequest};
+use tokio::time::{Instant, sleep};
 
 use super::Session;
-use crate::verdict::Verdict;
+use crate::verdict::{Stop, Verdict};
+
+/// Between two reads of something that is not there yet.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Session {
     /// The whole tape of an instrument.
@@ -55,5 +61,24 @@ impl Session {
             }
         }
         Ok(reports)
+    }
+
+    /// All execution reports, as soon as that of this event is among them.
+    pub async fn reports_through(&self, event_seq: u64) -> Verdict<Vec<v1::ExecutionReport>> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let reports = self.all_reports().await?;
+            if reports.last().is_some_and(|last| last.event_seq >= event_seq) {
+                return Ok(reports);
+            }
+            if Instant::now() > deadline {
+                let last = reports.last().map(|last| last.event_seq);
+                return Err(Stop::failed(
+                    format!("the last execution report is of event {last:?}"),
+                    format!("the report of event {event_seq}, which was acknowledged"),
+                ));
+            }
+            sleep(PAUSE).await;
+        }
     }
 }
