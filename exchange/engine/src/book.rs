@@ -162,6 +162,13 @@ impl Book {
         let level = &mut self.levels[at as usize];
         level.total.quantity += quantity;
         level.total.order_count += 1;
+        if fault!(PriorityForgotten) && level.head != NIL {
+            let head = std::mem::replace(&mut level.head, slot);
+            orders.node_mut(head).prev = slot;
+            let node = orders.node_mut(slot);
+            (node.level, node.prev, node.next) = (at, NIL, head);
+            return self.count_lots(side, price_e4, quantity);
+        }
         let tail = std::mem::replace(&mut level.tail, slot);
         if tail == NIL {
             level.head = slot;

@@ -643,6 +643,8 @@ faults! {
         "recovery/kill-under-load", "the answer to the retry";
     PositionsForgotten, "positions-forgotten", "Positions begin anew with a restart.",
         "recovery/state", "positions after the restart";
+    PriorityForgotten, "priority-forgotten", "After a restart the newest order at a price trades first.",
+        "recovery/state", "earlier order at its price";
     CancelsNotKept, "cancels-not-kept", "Cancels are not in the journal: a restart brings the orders back.",
         "recovery/state", "the book after the restart";
     PhasesNotKept, "phases-not-kept", "A restart forgets phases: instruments are in their first one.",

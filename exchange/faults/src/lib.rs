@@ -57,6 +57,7 @@ pub fn planted(fault: Fault) -> bool {
 const OF_RECOVERY: &[Fault] = &[
     Fault::ClientIdsForgotten,
     Fault::PositionsForgotten,
+    Fault::PriorityForgotten,
     Fault::WindowsForgotten,
 ];
 

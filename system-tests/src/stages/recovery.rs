@@ -9,7 +9,7 @@ use optivex_proto::v1::{
 use prost::Message;
 
 use crate::case::{Case, Stage};
-use crate::client::Session;
+use crate::client::{Reply, Session};
 use crate::context::{Context, Exchange};
 use crate::json;
 use crate::order::{buy, sell};
@@ -96,53 +96,69 @@ struct View {
     reports: Vec<v1::ExecutionReport>,
 }
 
-/// What was done last: each view may come to show it at its own time.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    /// The user's order that changed last, and by which event.
+/// What replies said, for views that may lag behind them.
+struct Said {
+    /// Last event that changed the book.
+    book: u64,
+    /// Last event of an order that is still open, and that order.
     order: (u64, u64),
-    event_seq: u64,
     trade_id: u64,
+    /// Event of that trade.
+    traded: u64,
+    /// Last event that was reported to the user.
+    report: u64,
 }
 
-async fn view(session: &Session, symbol: &str, last: Last) -> Verdict<View> {
-    let mut book = session.book_at(symbol, last.event_seq).await?.into_inner();
+/// What one user sees, as soon as it shows what replies said.
+async fn view(session: &Session, symbol: &str, said: &Said) -> Verdict<View> {
+    let mut book = session.book_at(symbol, said.book).await?.into_inner();
     // What the book was when it was asked for may be told by a later event.
     book.event_seq = 0;
-    session.order_at(last.order.0, last.order.1).await?;
+    session.order_at(said.order.0, said.order.1).await?;
+    let trades = session.tape_through(symbol, said.trade_id, 0).await?;
     Ok(View {
         book,
         open_orders: session.open_orders(symbol).await?,
-        positions: session.positions_at(last.event_seq).await?.into_inner().positions,
-        trades: session.trades_through(symbol, last.trade_id).await?,
-        reports: session.reports_through(last.order.1).await?,
+        positions: session.positions_at(said.traded).await?.into_inner().positions,
+        trades: trades.into_iter().map(Reply::into_inner).collect(),
+        reports: session.reports_through(said.report).await?,
     })
 }
 
-/// Some of everything: two users, trades, resting orders of both sides, an amend, a cancel.
-async fn trade_a_little(alice: &Session, bob: &Session, symbol: &str) -> Verdict<(Last, Last)> {
+/// Some of everything: two users, trades, resting orders of both sides and two at one price, an amend, a
+/// cancel. What was said of it to each.
+async fn trade_a_little(alice: &Session, bob: &Session, symbol: &str) -> Verdict<(Said, Said)> {
     let first = alice.rest(sell(symbol, 1_000, 10)).await?;
     alice.rest(sell(symbol, 1_100, 5)).await?;
-    let traded = bob.insert(buy(symbol, 1_000, 4)).await?;
-    traded.has("filled_quantity", |reply| reply.filled_quantity, 4)?;
-    bob.rest(buy(symbol, 900, 7)).await?;
+    let trade = bob.insert(buy(symbol, 1_000, 4)).await?;
+    trade.has("filled_quantity", |reply| reply.filled_quantity, 4)?;
+    let trade_id = trade.fills.first().map_or(0, |fill| fill.trade_id);
+    let bid = bob.rest(buy(symbol, 900, 7)).await?;
+    let behind = bob.rest(sell(symbol, 1_100, 3)).await?;
     let gone = bob.rest(buy(symbol, 800, 1)).await?;
-    let cancelled = bob.cancel_id(gone.order_id).await?.event_seq;
+    let cancelled = bob.cancel_id(gone.order_id).await?;
     let amended = alice
         .amend(v1::AmendOrderRequest {
             order: Some(v1::amend_order_request::Order::OrderId(first.order_id)),
             price_e4: None,
             quantity: Some(9),
         })
-        .await?
-        .has("open_quantity", |reply| reply.open_quantity, 5)?
-        .event_seq;
-    let last = |order| Last {
+        .await?;
+    amended.has("open_quantity", |reply| reply.open_quantity, 5)?;
+    bid.shows("an event_seq before that of the order after it", |bid| {
+        bid.event_seq < behind.event_seq
+    })?;
+    let said = |order, report| Said {
+        book: amended.event_seq,
         order,
-        event_seq: amended,
-        trade_id: traded.fills.last().map_or(0, |fill| fill.trade_id),
+        trade_id,
+        traded: trade.event_seq,
+        report,
     };
-    Ok((last((first.order_id, amended)), last((gone.order_id, cancelled))))
+    Ok((
+        said((first.order_id, amended.event_seq), amended.event_seq),
+        said((behind.order_id, behind.event_seq), cancelled.event_seq),
+    ))
 }
 
 /// Two users trade, the exchange ends in this way and starts again: all is as it was.
@@ -151,22 +167,41 @@ async fn survives(context: Context, end: impl AsyncFnOnce(&mut Exchange) -> Verd
     let symbol = exchange.instrument().await?.symbol;
     let (alice, bob) = (exchange.trader().await?, exchange.trader().await?);
     let (first, second) = (alice.known_user()?, bob.known_user()?);
-    let last = trade_a_little(&alice, &bob, &symbol).await?;
-    let before = (view(&alice, &symbol, last.0).await?, view(&bob, &symbol, last.1).await?);
+    let said = trade_a_little(&alice, &bob, &symbol).await?;
+    let before = (
+        view(&alice, &symbol, &said.0).await?,
+        view(&bob, &symbol, &said.1).await?,
+    );
     end(&mut exchange).await?;
     exchange.restart().await?;
     let (alice, bob) = (exchange.login(&first).await?, exchange.login(&second).await?);
-    for (session, last, before) in [(&alice, last.0, before.0), (&bob, last.1, before.1)] {
-        let after = view(session, &symbol, last).await?;
-        same("the book", "BookSnapshot", &[after.book], &[before.book])?;
+    for (session, before, said) in [(&alice, &before.0, &said.0), (&bob, &before.1, &said.1)] {
+        let after = view(session, &symbol, said).await?;
+        same(
+            "the book",
+            "BookSnapshot",
+            &[after.book],
+            std::slice::from_ref(&before.book),
+        )?;
         same("open orders", "Order", &after.open_orders, &before.open_orders)?;
         same("positions", "Position", &after.positions, &before.positions)?;
         same("trades", "Trade", &after.trades, &before.trades)?;
         same("execution reports", "ExecutionReport", &after.reports, &before.reports)?;
     }
-    // The orders are not only shown: they trade.
+    // The orders are not only shown: they trade, and those at one price in the order they came.
     let again = bob.insert(buy(&symbol, 1_000, 5)).await?;
     again.has("filled_quantity", |reply| reply.filled_quantity, 5)?;
+    let earlier = before.0.open_orders.iter().find(|order| order.price_e4 == 1_100);
+    let earlier = earlier.map_or(0, |order| order.order_id);
+    let carol = exchange.trader().await?;
+    let taken = carol.insert(buy(&symbol, 1_100, 2)).await?;
+    taken.has("filled_quantity", |reply| reply.filled_quantity, 2)?;
+    let rest = alice.cancel_id(earlier).await?;
+    rest.has(
+        "cancelled_quantity of the earlier order at its price",
+        |reply| reply.cancelled_quantity,
+        3,
+    )?;
     Ok(())
 }
 
@@ -405,8 +440,9 @@ async fn kill_during_recovery(context: Context) -> Verdict {
     let mut ledger = Ledger::open(&context).await?;
     for _ in 0..2 {
         ledger.trade_until_killed(&mut random).await?;
-        for _ in 0..4 {
-            let after = std::time::Duration::from_millis(random.u64(1..=150));
+        // Also later, for those that take their time to start; none is killed long after it serves.
+        for most in [150, 150, 1_500, 1_500] {
+            let after = std::time::Duration::from_millis(random.u64(1..=most));
             ledger.exchange.restart_and_kill_after(after).await?;
         }
         ledger.restart().await?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use optivex_proto::v1::{
     self, CancelOrderRequest, ErrorReason, ExecutionKind, InsertOrderRequest, InsertOrderResponse, OrderStatus,
@@ -10,6 +11,7 @@ use optivex_proto::v1::{
 };
 use prost::Message;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use crate::client::Session;
 use crate::context::{Context, Exchange};
@@ -23,6 +25,9 @@ const CLIENTS: usize = 4;
 /// Prices around which they trade.
 const PRICES: std::ops::RangeInclusive<i64> = 995..=1_005;
 
+/// Between two looks at views that do not agree yet.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// An insert that was sent.
 #[derive(Clone, Debug)]
 struct Sent {
@@ -31,8 +36,8 @@ struct Sent {
     reply: Option<InsertOrderResponse>,
     /// A cancel of it was sent.
     cancel_sent: bool,
-    /// A cancel of it was acknowledged.
-    cancelled: bool,
+    /// A cancel of it was acknowledged, in this event.
+    cancelled: Option<u64>,
 }
 
 /// An exchange of its own, its clients, and what they know.
@@ -118,6 +123,15 @@ impl Ledger {
         for (session, sent) in sessions.iter().zip(&mut self.sent) {
             in_doubt(session, sent).await?;
         }
+        // Views may lag behind replies: only what stays wrong is wrong.
+        let quiet: Vec<Session> = sessions.iter().map(Session::quiet).collect();
+        let deadline = Instant::now() + sessions[0].patience();
+        while Instant::now() < deadline {
+            if self.totals(&quiet).await.is_ok() {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
         self.totals(&sessions).await
     }
 
@@ -139,14 +153,15 @@ impl Ledger {
                 level.0 += order.quantity - order.filled_quantity;
                 level.1 += 1;
             }
+            let mut traded = (0, 0);
             let positions = session.positions(v1::ListPositionsRequest {}).await?;
+            let mut held = (0, 0);
             for position in positions
                 .positions
                 .iter()
                 .filter(|position| position.symbol == self.symbol)
             {
-                lots += position.quantity;
-                cash += position.cash_e4;
+                held = (position.quantity, position.cash_e4);
             }
             let reports = session.all_reports().await?;
             let mut accepted = HashSet::new();
@@ -170,8 +185,16 @@ impl Ledger {
                 }
                 if let Some(fill) = &report.fill {
                     fills.entry(fill.trade_id).or_default().push(fill.quantity);
+                    let lots = match order.side() {
+                        v1::Side::Buy => fill.quantity,
+                        _ => -fill.quantity,
+                    };
+                    traded.0 += lots;
+                    traded.1 -= lots * fill.price_e4;
                 }
             }
+            positions.has("lots and cash_e4 of the position", |_| held, traded)?;
+            (lots, cash) = (lots + held.0, cash + held.1);
             if let Some(lost) = sent
                 .iter()
                 .find(|sent| !accepted.contains(&sent.request.client_order_id))
@@ -271,7 +294,7 @@ async fn insert(session: &Session, request: InsertOrderRequest, sent: &mut Vec<S
         request,
         reply,
         cancel_sent: false,
-        cancelled: false,
+        cancelled: None,
     });
     Ok(answered)
 }
@@ -288,7 +311,7 @@ async fn cancel(session: &Session, sent: &mut Sent) -> Verdict<bool> {
     };
     sent.cancel_sent = true;
     match session.try_cancel(request).await.either() {
-        Ok(_) => sent.cancelled = true,
+        Ok(reply) => sent.cancelled = Some(reply.event_seq),
         // Somebody traded with it meanwhile.
         Err(refusal) if refusal.names(ErrorReason::OrderDone) => {}
         Err(refusal) if gone(&refusal) => return Ok(false),
@@ -301,7 +324,9 @@ async fn cancel(session: &Session, sent: &mut Sent) -> Verdict<bool> {
 async fn acknowledged(session: &Session, sent: &mut [Sent]) -> Verdict {
     for sent in sent {
         let Some(reply) = &sent.reply else { continue };
-        let order = session.order_at(reply.order_id, reply.event_seq).await?;
+        let order = session
+            .order_at(reply.order_id, sent.cancelled.unwrap_or(reply.event_seq))
+            .await?;
         order
             .has(
                 "client_order_id",
@@ -326,8 +351,8 @@ async fn acknowledged(session: &Session, sent: &mut [Sent]) -> Verdict {
                 |order| order.status() != OrderStatus::Cancelled,
             )?;
         }
-        if sent.cancelled {
-            session.is_cancelled(reply.order_id, v1::CancelReason::User).await?;
+        if sent.cancelled.is_some() {
+            order.has("status", |order| order.status(), OrderStatus::Cancelled)?;
         }
         session
             .insert(sent.request.clone())
@@ -349,7 +374,7 @@ async fn in_doubt(session: &Session, sent: &mut [Sent]) -> Verdict {
         if let Some(order) = before.orders.first() {
             reply.has("order_id of the retry", |reply| reply.order_id, order.order_id)?;
         }
-        session.order(reply.order_id).await?;
+        session.order_at(reply.order_id, reply.event_seq).await?;
         let after = session.orders(request).await?;
         after.has(
             "order ids",

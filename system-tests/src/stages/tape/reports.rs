@@ -381,7 +381,7 @@ pub(super) async fn random_flow(context: Context) -> Verdict {
         streams.push(Reports::open(user, &flow.symbol, None).await?);
     }
     flow.steps(200).await?;
-    let mut fills: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
+    let mut fills: BTreeMap<u64, Vec<(&str, bool)>> = BTreeMap::new();
     for (owner, reports) in streams.iter_mut().enumerate() {
         // Far below everything: rests.
         let marker = flow.insert(owner, Side::Buy, -5_000, 1).await?;
@@ -407,7 +407,10 @@ pub(super) async fn random_flow(context: Context) -> Verdict {
                     )?;
                     let fill = report.fill.unwrap_or_default();
                     at.same("filled_quantity", order.filled_quantity, filled + fill.quantity)?;
-                    fills.entry(fill.trade_id).or_default().push(report.aggressor);
+                    fills
+                        .entry(fill.trade_id)
+                        .or_default()
+                        .push((order.side().as_str_name(), report.aggressor));
                 }
                 ExecutionKind::Cancelled => at.same("filled_quantity", order.filled_quantity, filled)?,
                 _ => return Err(report.fail(format!("kind {:?}", report.kind()), "ACCEPTED, FILL or CANCELLED")),
@@ -430,9 +433,11 @@ pub(super) async fn random_flow(context: Context) -> Verdict {
         let mut told = fills.remove(&trade.trade_id).unwrap_or_default();
         told.sort_unstable();
         streams[0].stream.at().same(
-            &format!("aggressor in the two reports of trade {}", trade.trade_id),
+            &format!("side and aggressor in the two reports of trade {}", trade.trade_id),
             told,
-            vec![false, true],
+            [Side::Buy, Side::Sell]
+                .map(|side| (side.as_str_name(), trade.aggressor_side == side))
+                .to_vec(),
         )?;
     }
     streams[0].stream.at().same("fills of no trade", fills, BTreeMap::new())

@@ -411,5 +411,9 @@ pub(super) async fn complete(context: Context) -> Verdict {
         .into_iter()
         .map(crate::client::Reply::into_inner)
         .collect();
-    tape.stream.at().same("trades of the list", terms(&listed), known)
+    tape.stream.at().same("trades of the list", terms(&listed), known)?;
+    // To the last field: the same trade is the same for everybody.
+    tape.stream
+        .at()
+        .same("trades of the list and of the tape", listed, tape.trades.clone())
 }

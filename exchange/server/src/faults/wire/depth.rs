@@ -120,8 +120,10 @@ fn snapshots() -> Option<fn(&mut pb::BookSnapshot)> {
     None
 }
 
-/// Prices by symbol where a level was and is no more.
-static EMPTIED: LazyLock<Mutex<HashMap<String, HashSet<(Side, i64)>>>> = LazyLock::new(Mutex::default);
+/// Prices where a level was and is no more.
+type Emptied = HashSet<(Side, i64)>;
+
+static EMPTIED: LazyLock<Mutex<HashMap<String, Emptied>>> = LazyLock::new(Mutex::default);
 
 /// Learns which levels empty, before anybody is told.
 pub(super) fn learn(event: &Done) {
