@@ -54,9 +54,11 @@ pub struct Case {
     pub alone: bool,
     /// Only with `--launch`: the case starts exchanges of its own.
     pub launches: bool,
-    /// Extensions that a case of a core stage needs too: where the exchange says UNIMPLEMENTED, the case is
-    /// skipped.
+    /// Extensions that a case needs besides what its stage builds on: where the exchange says UNIMPLEMENTED,
+    /// the case is skipped.
     pub wants: &'static [&'static str],
+    /// It measures for as long as `--load-time` says, and tells a score.
+    pub measures: bool,
     /// What it does.
     pub run: Run,
 }
@@ -74,6 +76,7 @@ impl Case {
             alone: false,
             launches: false,
             wants: &[],
+            measures: false,
             run,
         }
     }
@@ -107,6 +110,12 @@ impl Case {
     pub const fn wants(mut self, stages: &'static [&'static str]) -> Self {
         self.wants = stages;
         self
+    }
+
+    /// Measures, alone, for as long as `--load-time` says: that comes on top of the timeout.
+    pub const fn measures(mut self) -> Self {
+        self.measures = true;
+        self.alone()
     }
 
     /// Fails after so many seconds.

@@ -12,6 +12,7 @@ use optivex_proto::v1::{
 use crate::client::{Reply, Session};
 use crate::launch::{Home, Launcher, Process};
 use crate::record::Log;
+use crate::score::{Measurement, Score};
 use crate::subject::{self, Venue};
 use crate::users::{Lease, User};
 use crate::verdict::{Stop, Verdict};
@@ -23,6 +24,21 @@ const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 
 static NAMES: AtomicU64 = AtomicU64::new(1);
 
+/// What the runner gives a case besides an exchange.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The record of the case.
+    pub log: Log,
+    /// What the case measures.
+    pub score: Score,
+    /// The seed of the case.
+    pub seed: u64,
+    /// How long one answer may take.
+    pub patience: Duration,
+    /// How long a case that measures loads the exchange.
+    pub load_time: Duration,
+}
+
 /// A case's world. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Context(Arc<Inner>);
@@ -31,21 +47,17 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     venue: Venue,
     launcher: Option<Launcher>,
-    log: Log,
-    seed: u64,
-    patience: Duration,
+    given: Given,
     leases: Mutex<Vec<Lease>>,
 }
 
 impl Context {
     /// The world of one case.
-    pub fn new(venue: Venue, launcher: Option<Launcher>, log: Log, seed: u64, patience: Duration) -> Self {
+    pub fn new(venue: Venue, launcher: Option<Launcher>, given: Given) -> Self {
         Self(Arc::new(Inner {
             venue,
             launcher,
-            log,
-            seed,
-            patience,
+            given,
             leases: Mutex::default(),
         }))
     }
@@ -57,22 +69,32 @@ impl Context {
 
     /// The record of the case.
     pub fn log(&self) -> &Log {
-        &self.0.log
+        &self.0.given.log
     }
 
     /// How long one answer may take.
     pub fn patience(&self) -> Duration {
-        self.0.patience
+        self.0.given.patience
+    }
+
+    /// How long a case that measures loads the exchange.
+    pub fn load_time(&self) -> Duration {
+        self.0.given.load_time
+    }
+
+    /// Tells a number of the exchange, and the same of the echo. It judges nothing.
+    pub fn measured(&self, measurement: Measurement) {
+        self.0.given.score.add(measurement);
     }
 
     /// The seed of this case: the run's seed gives the same again.
     pub fn seed(&self) -> u64 {
-        self.0.seed
+        self.0.given.seed
     }
 
     /// Random numbers of this case. Draw all of them from one generator, in one task.
     pub fn random(&self) -> fastrand::Rng {
-        fastrand::Rng::with_seed(self.0.seed)
+        fastrand::Rng::with_seed(self.seed())
     }
 
     /// A text that no other case and no other run uses: a symbol, a client id. 16 characters at most.
@@ -203,13 +225,7 @@ impl Context {
     }
 
     fn elsewhere(&self, venue: Venue) -> Self {
-        Self::new(
-            venue,
-            self.0.launcher.clone(),
-            self.log().clone(),
-            self.seed(),
-            self.patience(),
-        )
+        Self::new(venue, self.0.launcher.clone(), self.0.given.clone())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod runner;
+pub mod score;
 pub mod stages;
 pub mod subject;
 pub mod users;

@@ -45,6 +45,9 @@ struct Arguments {
     /// Seconds that one answer may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
     patience: u16,
+    /// How long each case of the stage load loads the exchange, as in 5s or 2m: at least 1s
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = load_time)]
+    load_time: Duration,
     /// List stages and cases, and run nothing
     #[arg(long)]
     list: bool,
@@ -57,6 +60,15 @@ struct Arguments {
     /// Write Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+}
+
+fn load_time(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let fits = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+    match fits.contains(&duration) {
+        true => Ok(duration),
+        false => Err("from 1s to 24h".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -96,6 +108,7 @@ async fn run(mut arguments: Arguments, selected: Vec<Selected>) -> ExitCode {
         seed: arguments.seed.unwrap_or_else(|| u64::from(fastrand::u32(..))),
         jobs: arguments.jobs.into(),
         patience: Duration::from_secs(arguments.patience.into()),
+        load_time: arguments.load_time,
         until_first_failure: arguments.until_first_failure,
     };
     let subject = match (&arguments.target, &arguments.users, arguments.launch.take()) {

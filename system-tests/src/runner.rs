@@ -7,8 +7,9 @@ use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 
 use crate::case::{Case, Stage};
-use crate::context::{Context, needs_launch};
+use crate::context::{Context, Given, needs_launch};
 use crate::record::{Hint, Log};
+use crate::score::{Measurement, Score};
 use crate::subject::Subject;
 use crate::verdict::{Failure, Stop};
 
@@ -21,6 +22,8 @@ pub struct Options {
     pub jobs: usize,
     /// How long one answer may take.
     pub patience: Duration,
+    /// How long a case that measures loads the exchange.
+    pub load_time: Duration,
     /// Stop at the first case that fails.
     pub until_first_failure: bool,
 }
@@ -87,6 +90,9 @@ pub struct CaseResult {
     pub seed: u64,
     /// How long it took.
     pub seconds: f64,
+    /// What it measured, if it is a case that does and it passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<Measurement>,
     /// What it came to.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -327,11 +333,9 @@ async fn run_stage(
                 });
                 running.push(async move {
                     let begun = Instant::now();
-                    let outcome = run_case(stage, case, subject, options).await;
-                    (
-                        place,
-                        result(stage, case, options, begun.elapsed().as_secs_f64(), outcome),
-                    )
+                    let (outcome, score) = run_case(stage, case, subject, options).await;
+                    let result = result(stage, case, options, begun.elapsed().as_secs_f64(), outcome);
+                    (place, CaseResult { score, ..result })
                 });
             }
             let Some((place, result)) = running.next().await else {
@@ -357,13 +361,31 @@ fn result(stage: &Stage, case: &Case, options: &Options, seconds: f64, outcome: 
         base: case.base,
         seed: options.seed,
         seconds,
+        score: Vec::new(),
         outcome,
     }
 }
 
-async fn run_case(stage: &Stage, case: &Case, subject: &Subject, options: &Options) -> Outcome {
-    let log = Log::default();
-    match attempt(stage, case, subject, options, &log).await {
+async fn run_case(stage: &Stage, case: &Case, subject: &Subject, options: &Options) -> (Outcome, Vec<Measurement>) {
+    let given = Given {
+        log: Log::default(),
+        score: Score::default(),
+        seed: seed_of(options.seed, stage.slug, case.slug),
+        patience: options.patience,
+        load_time: options.load_time,
+    };
+    let ended = attempt(case, subject, &given).await;
+    let outcome = outcome(ended, case, subject, &given.log).await;
+    // How fast a wrong exchange is wrong is no score.
+    let score = match outcome {
+        Outcome::Passed => given.score.taken(),
+        _ => Vec::new(),
+    };
+    (outcome, score)
+}
+
+async fn outcome(ended: Result<(), Stop>, case: &Case, subject: &Subject, log: &Log) -> Outcome {
+    match ended {
         Ok(()) => Outcome::Passed,
         Err(Stop::Skipped(reason)) => Outcome::Skipped { reason },
         Err(Stop::Trouble(message)) => Outcome::Error { message },
@@ -389,20 +411,24 @@ async fn run_case(stage: &Stage, case: &Case, subject: &Subject, options: &Optio
     }
 }
 
-async fn attempt(stage: &Stage, case: &Case, subject: &Subject, options: &Options, log: &Log) -> Result<(), Stop> {
+async fn attempt(case: &Case, subject: &Subject, given: &Given) -> Result<(), Stop> {
     if case.launches && subject.launcher.is_none() {
         return Err(needs_launch());
     }
     let venue = subject.venue().await?;
-    let seed = seed_of(options.seed, stage.slug, case.slug);
-    let context = Context::new(venue, subject.launcher.clone(), log.clone(), seed, options.patience);
+    let context = Context::new(venue, subject.launcher.clone(), given.clone());
+    let timeout = match case.measures {
+        // The echo takes its turns too, and what was sent is looked at afterwards.
+        true => case.timeout + given.load_time * 6,
+        false => case.timeout,
+    };
     // A task of its own: a panic in it ends the case and nothing else.
     let mut task = AbortOnDrop(tokio::spawn((case.run)(context)));
-    match tokio::time::timeout(case.timeout, &mut task.0).await {
+    match tokio::time::timeout(timeout, &mut task.0).await {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(error)) => Err(Stop::trouble(format!("the case itself broke: {}", panic_text(error)))),
         Err(_) => Err(Stop::failed(
-            format!("the case was not over after {} s", case.timeout.as_secs()),
+            format!("the case was not over after {} s", timeout.as_secs()),
             "answers in time",
         )),
     }

@@ -44,6 +44,18 @@ impl Stop {
         }))
     }
 
+    /// Says more of what was expected: why it was.
+    #[must_use]
+    pub fn because(self, why: &str) -> Self {
+        match self {
+            Self::Failed(mut failure) => {
+                failure.expected = format!("{}: {why}", failure.expected);
+                Self::Failed(failure)
+            }
+            other => other,
+        }
+    }
+
     /// The tests could not do their work.
     pub fn trouble(what: impl Into<String>) -> Self {
         Self::Trouble(what.into())

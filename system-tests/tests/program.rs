@@ -19,13 +19,15 @@ fn users() -> tempfile::NamedTempFile {
 fn exit_codes() {
     let users = users();
     let users = users.path().to_str().expect("UTF-8");
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["--help"], 0, "Exit codes:"),
         (&["--list"], 0, "1 boot (Boot, core)"),
         (&["--list", "--stage", "login", "--case", "logout"], 0, "login/logout: "),
         (&[], 2, "what to test?"),
         (&["--stage", "flying"], 2, "no stage \"flying\""),
         (&["--case", "flying"], 2, "no case \"flying\""),
+        (&["--list", "--load-time", "2m"], 0, "16 load (Load, extension"),
+        (&["--list", "--load-time", "10ms"], 2, "from 1s to 24h"),
         (&["--target", "http://127.0.0.1:1"], 2, "--users"),
         (
             &["--target", "x", "--users", "x", "--launch", "x"],

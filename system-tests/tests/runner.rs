@@ -9,6 +9,7 @@ use optivex_system_tests::context::Context;
 use optivex_system_tests::report::{JsonLines, Table, junit, markdown};
 use optivex_system_tests::run;
 use optivex_system_tests::runner::{self, Event, Options, Outcome, Reporter, Selected, Silent, Summary};
+use optivex_system_tests::score::Measurement;
 use optivex_system_tests::subject::{Subject, Venue};
 use optivex_system_tests::users::{Pool, UsersFile};
 use optivex_system_tests::verdict::{Failure, Stop, Verdict};
@@ -72,7 +73,11 @@ const STAGES: [Stage; 6] = [
         "sixth",
         6,
         &["fifth"],
-        &[Case::new("never-ends", "It never ends.", "f.proto", run!(never_ends)).within(0)],
+        &[
+            Case::new("never-ends", "It never ends.", "f.proto", run!(never_ends)).within(0),
+            Case::new("measures", "It tells a score.", "f.proto", run!(measures)).measures(),
+            Case::new("fails-fast", "It tells none.", "f.proto", run!(fails_fast)).measures(),
+        ],
     ),
 ];
 
@@ -107,6 +112,18 @@ async fn never_ends(_: Context) -> Verdict {
     std::future::pending().await
 }
 
+async fn measures(context: Context) -> Verdict {
+    context.measured(Measurement::new("rate", "orders/s", 12_345.67, 50_000.0));
+    context.measured(Measurement::new("p99.9", "us", 1.0, 0.0));
+    Ok(())
+}
+
+/// How fast a wrong exchange is wrong is no score.
+async fn fails_fast(context: Context) -> Verdict {
+    measures(context).await?;
+    Err(Stop::failed("it was lost", "an order"))
+}
+
 fn all(stages: &[Stage]) -> Vec<Selected> {
     stages.iter().map(|stage| (*stage, stage.cases.to_vec())).collect()
 }
@@ -125,6 +142,7 @@ fn run(stages: &[Stage], until_first_failure: bool) -> Summary {
         seed: 7,
         jobs: 1,
         patience: Duration::from_secs(1),
+        load_time: Duration::from_secs(1),
         until_first_failure,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,7 +214,9 @@ fn outcomes_and_what_they_block() {
         fifth/launches skipped: starts exchanges of its own: needs --launch
         fifth/skips skipped: needs two administrators
         fifth/troubles error: no file `x```
-        sixth/never-ends failed: the case was not over after 0 s; expected: answers in time"#]]
+        sixth/never-ends failed: the case was not over after 0 s; expected: answers in time
+        sixth/measures passed
+        sixth/fails-fast failed: it was lost; expected: an order"#]]
     .assert_eq(&told.join("\n"));
 }
 
@@ -245,7 +265,7 @@ fn the_table_for_people() {
     let text = String::from_utf8(out).expect("text");
     let trimmed: Vec<&str> = text.lines().map(str::trim_end).collect();
     expect![[r#"
-        11 cases against http://127.0.0.1:1; seed 7
+        13 cases against http://127.0.0.1:1; seed 7
         1 first (core)
           ok      first/passes: It passes.
           FAILED  first/fails: It fails.
@@ -287,6 +307,16 @@ fn the_table_for_people() {
                     Expected: answers in time
                     Clause:   f.proto
                     Again:    --case sixth/never-ends --seed 7
+          ok      sixth/measures: It tells a score.
+                    score                            exchange         echo    ratio
+                    rate (orders/s)                     12346        50000     0.25
+                    p99.9 (us)                            1.0          0.0        -
+          FAILED  sixth/fails-fast: It tells none.
+                    Sent (>) and came back (<), * where it shows:
+                    So:       it was lost
+                    Expected: an order
+                    Clause:   f.proto
+                    Again:    --case sixth/fails-fast --seed 7
 
              stage                                                    passed failed  error blocked skipped
           1  first                                core       failed        1      2      0       0       0
@@ -294,9 +324,9 @@ fn the_table_for_people() {
           3  third                                extension  blocked       0      0      0       1       0  by second
           4  fourth                               extension  blocked       0      0      0       1       0  by third
           5  fifth                                extension  error         0      0      1       0       2
-          6  sixth                                extension  failed        0      1      0       0       0
+          6  sixth                                extension  failed        1      2      0       0       0
 
-        1 passed, 4 failed, 2 errors, 2 blocked, 2 skipped in 0.0 s; seed 7"#]].assert_eq(&trimmed.join("\n"));
+        2 passed, 5 failed, 2 errors, 2 blocked, 2 skipped in 0.0 s; seed 7"#]].assert_eq(&trimmed.join("\n"));
 }
 
 #[test]
@@ -304,7 +334,7 @@ fn markdown_for_people() {
     expect![[r#"
         # System tests
 
-        0 passed, 2 failed, 2 errors, 2 blocked, 2 skipped in 0.0 s. Subject: `http://127.0.0.1:1`, seed 7, 2026-01-02T03:04:05Z.
+        1 passed, 3 failed, 2 errors, 2 blocked, 2 skipped in 0.0 s. Subject: `http://127.0.0.1:1`, seed 7, 2026-01-02T03:04:05Z.
 
         | | stage | | result | passed | failed | error | blocked | skipped |
         |--:|---|---|---|--:|--:|--:|--:|--:|
@@ -312,7 +342,14 @@ fn markdown_for_people() {
         | 3 | third | extension | blocked by second | 0 | 0 | 0 | 1 | 0 |
         | 4 | fourth | extension | blocked by third | 0 | 0 | 0 | 1 | 0 |
         | 5 | fifth | extension | error | 0 | 0 | 1 | 0 | 2 |
-        | 6 | sixth | extension | failed | 0 | 1 | 0 | 0 | 0 |
+        | 6 | sixth | extension | failed | 1 | 2 | 0 | 0 | 0 |
+
+        ## Score: `sixth/measures`
+
+        | | unit | exchange | echo | ratio |
+        |---|---|--:|--:|--:|
+        | rate | orders/s | 12346 | 50000 | 0.25 |
+        | p99.9 | us | 1.0 | 0.0 | - |
 
         ## failed: `second/base`
 
@@ -372,6 +409,18 @@ fn markdown_for_people() {
         Clause:   f.proto
         Again:    --case sixth/never-ends --seed 7
         ```
+
+        ## failed: `sixth/fails-fast`
+
+        It tells none.
+
+        ```text
+        Sent (>) and came back (<), * where it shows:
+        So:       it was lost
+        Expected: an order
+        Clause:   f.proto
+        Again:    --case sixth/fails-fast --seed 7
+        ```
     "#]].assert_eq(&markdown(&run(&STAGES[1..], false)));
 }
 
@@ -395,13 +444,22 @@ fn json_is_one_event_a_line_and_a_summary_at_the_end() {
         .iter()
         .filter_map(|word| last[word].as_i64())
         .collect();
-    assert_eq!(counts, [1, 4, 2, 2, 2]);
+    assert_eq!(counts, [2, 5, 2, 2, 2]);
     let finished: Vec<&serde_json::Value> = lines.iter().filter(|line| line["event"] == "case_finished").collect();
-    assert_eq!(finished.len(), 11);
+    assert_eq!(finished.len(), 13);
     assert_eq!(finished[1]["hint"]["expected"], "status Filled");
     assert_eq!(finished[2]["hint"], serde_json::Value::Null, "hidden");
     assert_eq!(finished[2]["message"], serde_json::Value::Null, "hidden");
     assert_eq!(finished[5]["by"][0], "second");
+    assert_eq!(finished[5]["score"], serde_json::Value::Null);
+    assert_eq!(
+        finished[11]["score"],
+        serde_json::json!([
+            {"name": "rate", "unit": "orders/s", "exchange": 12_345.67, "echo": 50_000.0, "ratio": 12_345.67 / 50_000.0},
+            {"name": "p99.9", "unit": "us", "exchange": 1.0, "echo": 0.0, "ratio": null},
+        ])
+    );
+    assert_eq!(finished[12]["score"], serde_json::Value::Null, "it failed");
 }
 
 /// Elements and attributes in the order in which they stand, checked against what the schema wants.
@@ -483,7 +541,10 @@ fn junit_is_well_formed_and_in_the_order_of_the_schema() {
             _ => {}
         }
     }
-    assert_eq!((suites, counted), (6, [4, 2, 4]));
+    assert_eq!((suites, counted), (6, [5, 2, 4]));
+    let measured = r#"<property name="score.measures.rate.exchange" value="12345.67"/>"#;
+    assert!(text.contains(measured) && !text.contains("score.fails-fast"), "{text}");
+    assert!(text.contains("<system-out>sixth/measures\n"), "{text}");
     assert!(!text.contains('\u{1}'), "not in XML 1.0");
     assert!(
         text.contains("It fails in secret.") && !text.contains("a.proto C"),

@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod needs;
 mod run;
+mod template;
 mod test;
 mod tools;
 mod workspace;
@@ -33,6 +34,8 @@ enum Command {
     Ci,
     /// Tells what this machine lacks for its role, and the command that installs it.
     Doctor(doctor::Args),
+    /// Writes the repository that participants start from.
+    Template(template::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&ws, &args),
         Command::Ci => ci::run(&ws),
         Command::Doctor(args) => doctor::run(&ws, &args),
+        Command::Template(args) => template::run(&ws, &args),
     });
     result
         .unwrap_or_else(|error| {

@@ -87,7 +87,7 @@ impl Listing {
     /// Refuses a price between ticks.
     pub(crate) fn check_tick(&self, price_e4: i64) -> Result<(), Refusal> {
         let tick_size_e4 = self.instrument.tick_size_e4;
-        if price_e4 % tick_size_e4 != 0 {
+        if price_e4 % tick_size_e4 != 0 && !(fault!(TickUncheckedBelowZero) && price_e4 < 0) {
             return Err(Refusal::InvalidTick { tick_size_e4 });
         }
         Ok(())
@@ -95,7 +95,10 @@ impl Listing {
 
     /// Refuses an amount that sums could not carry.
     pub(crate) fn check_notional(&self, price_e4: i64, quantity: i64) -> Result<(), Refusal> {
-        if self.amount_e4(price_e4, quantity) > NOTIONAL_E4_MAX {
+        let amount_e4 = self.amount_e4(price_e4, quantity);
+        #[cfg(feature = "faults")]
+        let amount_e4 = crate::faults::notional(price_e4, quantity, self.instrument.multiplier, amount_e4);
+        if amount_e4 > NOTIONAL_E4_MAX {
             return Err(Refusal::NotionalTooLarge);
         }
         Ok(())

@@ -7,12 +7,31 @@
 //! Deliberately absent, and never to be added: clocks, randomness, I/O, threads, async, floating
 //! point, iteration in hash order.
 
+/// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
+#[cfg(not(feature = "faults"))]
+macro_rules! fault {
+    ($($fault:tt)+) => {
+        false
+    };
+}
+#[cfg(feature = "faults")]
+macro_rules! fault {
+    ($fault:ident) => {
+        optivex_faults::planted(optivex_faults::Fault::$fault)
+    };
+    ($fault:ident in a crowd) => {
+        optivex_faults::planted_in_a_crowd(optivex_faults::Fault::$fault)
+    };
+}
+
 mod auction;
 mod book;
 mod client_ids;
 pub mod command;
 mod engine;
 pub mod event;
+#[cfg(feature = "faults")]
+mod faults;
 mod instrument;
 pub mod limits;
 mod matching;

@@ -43,11 +43,15 @@ impl Taker {
     }
 }
 
-fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
-    match order_type {
+/// The worst rank on the other side that an order reaches.
+pub(crate) fn limit_rank(side: Side, order_type: OrderType, price_e4: i64) -> i64 {
+    let limit_rank = match order_type {
         OrderType::Limit => rank(side.opposite(), price_e4),
         OrderType::Market => i64::MAX,
-    }
+    };
+    #[cfg(feature = "faults")]
+    let limit_rank = crate::faults::reach(side, order_type, price_e4, limit_rank);
+    limit_rank
 }
 
 impl Engine {
@@ -127,12 +131,21 @@ impl Engine {
                 break;
             };
             let (slot, price_e4) = (level.head, level.total.price_e4);
+            #[cfg(feature = "faults")]
+            let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
+                break;
+            };
             let resting = &self.orders.node(slot).order;
-            if resting.user == order.user {
-                if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
+            let is_own = resting.user == order.user;
+            #[cfg(feature = "faults")]
+            let is_own = crate::faults::is_own(order, resting, is_own);
+            if is_own {
+                let chooses = if fault!(RestingChoiceCounts) { resting } else { &*order };
+                let choice = chooses.self_trade_prevention;
+                if choice != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
                 }
-                if order.self_trade_prevention != SelfTradePrevention::CancelResting {
+                if choice != SelfTradePrevention::CancelResting {
                     return true;
                 }
                 continue;
@@ -170,10 +183,19 @@ impl Engine {
             let (bid_slot, ask_slot) = (bid.head, ask.head);
             let bid = &self.orders.node(bid_slot).order;
             let ask = &self.orders.node(ask_slot).order;
+            if fault!(UncrossWithoutSelfTrades) && bid.user == ask.user {
+                self.cancel_resting(ask_slot, CancelReason::SelfTrade, event);
+                continue;
+            }
             let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
             left -= quantity;
             let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
-            let trade = self.trade(instrument, auction.price_e4, quantity, names.0, names.1);
+            let price_e4 = if fault!(UncrossAtAsks) {
+                ask.price_e4
+            } else {
+                auction.price_e4
+            };
+            let trade = self.trade(instrument, price_e4, quantity, names.0, names.1);
             event.trades.push(trade);
             self.fill_resting(bid_slot, &trade, false, event);
             self.fill_resting(ask_slot, &trade, false, event);

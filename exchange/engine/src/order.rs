@@ -109,7 +109,9 @@ impl Orders {
             }
             None => ORDER_SLOTS_MAX,
         };
-        self.last_id = OrderId(((sequence_of(self.last_id) + 1) << ORDER_SLOT_BITS) | u64::from(slot));
+        let before = sequence_of(self.last_id);
+        let sequence = if fault!(OrderIdsReused) { 1 } else { before + 1 };
+        self.last_id = OrderId((sequence << ORDER_SLOT_BITS) | u64::from(slot));
         self.last_id
     }
 

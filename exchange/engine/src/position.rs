@@ -61,6 +61,8 @@ impl Account {
     /// Lots held if every open buy order traded, and less than none if every sell order did.
     pub(crate) fn exposure(&self, side: Side) -> i128 {
         match side {
+            Side::Buy if fault!(PositionWithoutOrders) => self.quantity,
+            Side::Sell if fault!(PositionWithoutOrders) => -self.quantity,
             Side::Buy => self.quantity + i128::from(self.open_quantity[0]),
             Side::Sell => -self.quantity + i128::from(self.open_quantity[1]),
         }
@@ -74,5 +76,8 @@ pub(crate) fn amount_e4(price_e4: i64, quantity: i64, multiplier: i64) -> i128 {
 
 /// The nearest value of the contract's integers.
 pub(crate) fn clamp(value: i128) -> i64 {
+    if fault!(ValuesWrap) {
+        return value as i64;
+    }
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }

@@ -307,3 +307,21 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
     // A disk that never failed would have shown nothing.
     assert!(faults.get() > 400, "only {} faults", faults.get());
 }
+
+/// A cut whose sync failed may be forgotten as a write may: made again, it must not be taken for done.
+#[test]
+fn a_cut_that_the_disk_forgot_is_made_again() {
+    let steps = [
+        Step::Faults(493),
+        Step::FailNextSync,
+        Step::AskForRoom,
+        Step::Commit(vec![30; 3]),
+        Step::Full(17_057),
+        Step::Commit(vec![30]),
+        Step::AskForRoom,
+        Step::Kill,
+        Step::PowerCut,
+    ];
+    let faults: u64 = (0..4_000).map(|seed| run(seed, &steps, 8_192, Retention::All)).sum();
+    assert!(faults > 4_000, "only {faults} faults");
+}

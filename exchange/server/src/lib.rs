@@ -3,10 +3,26 @@
 //! Requests are checked for their form by `service`, decided by `sequencer`, and answered when the
 //! journal has them; `feed` shows the books to subscribers.
 
+/// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
+#[cfg(not(feature = "faults"))]
+macro_rules! fault {
+    ($fault:ident) => {
+        false
+    };
+}
+#[cfg(feature = "faults")]
+macro_rules! fault {
+    ($fault:ident) => {
+        optivex_faults::planted(optivex_faults::Fault::$fault)
+    };
+}
+
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;
+#[cfg(feature = "faults")]
+mod faults;
 pub mod feed;
 pub mod replay;
 pub mod sequencer;

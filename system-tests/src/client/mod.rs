@@ -27,6 +27,8 @@ use crate::verdict::{Stop, Verdict};
 
 /// Answers larger than this are not the contract's.
 const ANSWER_MAX: usize = 64 << 20;
+/// What HTTP/2 lets a peer send ahead where nobody says anything else.
+const WINDOW_MIN: u32 = 65_535;
 
 /// A connection of its own, and a token. Clones share both.
 #[derive(Clone, Debug)]
@@ -43,7 +45,20 @@ pub struct Session {
 impl Session {
     /// Connects without logging in.
     pub async fn connect(url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
-        let channel = endpoint(url, patience)?.connect().await.map_err(|error| {
+        Self::connect_by(endpoint(url, patience)?, url, label, log, patience).await
+    }
+
+    /// Connects without logging in, with the smallest windows of HTTP/2: little is on its way that is not
+    /// read.
+    pub async fn connect_narrow(url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
+        let endpoint = endpoint(url, patience)?
+            .initial_stream_window_size(WINDOW_MIN)
+            .initial_connection_window_size(WINDOW_MIN);
+        Self::connect_by(endpoint, url, label, log, patience).await
+    }
+
+    async fn connect_by(endpoint: Endpoint, url: &str, label: &str, log: &Log, patience: Duration) -> Verdict<Self> {
+        let channel = endpoint.connect().await.map_err(|error| {
             Stop::failed(
                 format!("no connection to {url}: {}", chain(&error)),
                 "an exchange that takes connections",
@@ -149,7 +164,8 @@ impl Session {
         self.begin(what)
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    /// A request with the token.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());

@@ -88,12 +88,24 @@ impl Session {
 
     /// One order, as soon as it shows this event, which must have changed it.
     pub async fn order_at(&self, order_id: u64, event_seq: u64) -> Verdict<Reply<Order>> {
-        settled!(
+        let request = ListOrdersRequest {
+            order_id,
+            ..ListOrdersRequest::default()
+        };
+        let page = settled!(
             self,
-            |session| session.order(order_id),
-            |order| order.event_seq >= event_seq,
+            |session| session.orders(request.clone()),
+            |page| page.orders.iter().any(|order| order.event_seq >= event_seq),
             format!("the order {order_id} with event_seq {event_seq}, the last event that changed it")
-        )
+        )?;
+        let at = page.at().clone();
+        match <[Order; 1]>::try_from(page.into_inner().orders) {
+            Ok([order]) => Ok(Reply::new(order, at)),
+            Err(orders) => Err(at.fail(
+                format!("{} orders", orders.len()),
+                format!("the order {order_id} alone"),
+            )),
+        }
     }
 
     /// All positions, as soon as they show this event.

@@ -15,8 +15,8 @@ use crate::verdict::Verdict;
 
 /// Commands of one flow.
 const COMMANDS: usize = 250;
-/// After so many commands the book is compared too.
-const BOOK_EACH: usize = 25;
+/// After so many commands everything is compared: book, open orders, positions.
+const COMPARED_EACH: usize = 10;
 /// Users of a flow.
 pub const USERS: usize = 3;
 const MULTIPLIER: i64 = 3;
@@ -66,22 +66,30 @@ pub async fn drive(context: &Context, kinds: Kinds, limits: &[Limits]) -> Verdic
             _ => cancel(&mut random, &users, &mut venue, &orders).await?,
         };
         if let Some(event_seq) = event_seq
-            && number % BOOK_EACH == 0
+            && number % COMPARED_EACH == 0
         {
             let (bids, asks) = (venue.levels(Side::Buy), venue.levels(Side::Sell));
             users[0].book_shows(&symbol, event_seq, &bids, &asks).await?;
+            hold(&users, &symbol, &venue, &orders).await?;
         }
     }
+    hold(&users, &symbol, &venue, &orders).await?;
+    let (bids, asks) = (venue.levels(Side::Buy), venue.levels(Side::Sell));
+    users[0].book_shows(&symbol, u64::MAX, &bids, &asks).await?;
+    Ok(())
+}
+
+/// Every user's open orders and position come to what the model says: who of two at a price traded
+/// shows here.
+async fn hold(users: &[Session], symbol: &str, venue: &Venue, orders: &[(usize, u64)]) -> Verdict {
     for (owner, user) in users.iter().enumerate() {
         let expected: BTreeMap<u64, i64> = venue
             .open_orders(owner)
             .into_iter()
             .map(|(key, open)| (orders[key].1, open))
             .collect();
-        holds(user, &symbol, &expected, &venue, owner).await?;
+        holds(user, symbol, &expected, venue, owner).await?;
     }
-    let (bids, asks) = (venue.levels(Side::Buy), venue.levels(Side::Sell));
-    users[0].book_shows(&symbol, u64::MAX, &bids, &asks).await?;
     Ok(())
 }
 

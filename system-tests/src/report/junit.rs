@@ -54,17 +54,26 @@ fn suite(writer: &mut Writer<Vec<u8>>, id: usize, stage: &StageResult, summary: 
                     ("title", stage.title.to_owned()),
                     ("kind", super::table::kind(stage.core).to_owned()),
                 ];
-                properties.iter().try_for_each(|(name, value)| {
-                    let property = [("name", *name), ("value", value.as_str())];
-                    writer
-                        .create_element("property")
-                        .with_attributes(property)
-                        .write_empty()
-                        .map(drop)
-                })
+                let properties = properties.map(|(name, value)| (name.to_owned(), value));
+                properties
+                    .into_iter()
+                    .chain(scores(stage))
+                    .try_for_each(|(name, value)| {
+                        let property = [("name", name.as_str()), ("value", value.as_str())];
+                        writer
+                            .create_element("property")
+                            .with_attributes(property)
+                            .write_empty()
+                            .map(drop)
+                    })
             })?;
             stage.cases.iter().try_for_each(|result| case(writer, result))?;
-            writer.create_element("system-out").write_empty()?;
+            let scores: Vec<String> = stage.cases.iter().flat_map(scored).collect();
+            let out = writer.create_element("system-out");
+            match scores.is_empty() {
+                true => out.write_empty()?,
+                false => out.write_text_content(BytesText::new(&scores.join("\n")))?,
+            };
             writer.create_element("system-err").write_empty()?;
             Ok(())
         })?;
@@ -106,6 +115,32 @@ fn case(writer: &mut Writer<Vec<u8>>, case: &CaseResult) -> io::Result<()> {
             inner.write_text_content(BytesText::new(&text)).map(drop)
         })
         .map(drop)
+}
+
+/// The table of a case that measured, under its name.
+fn scored(case: &CaseResult) -> impl Iterator<Item = String> + '_ {
+    let name = (!case.score.is_empty()).then(|| format!("{}/{}", case.stage, case.case));
+    name.into_iter().chain(super::score(case))
+}
+
+/// Numbers for machines: `score.CASE.NAME.exchange` and the same of `echo` and `ratio`.
+fn scores(stage: &StageResult) -> impl Iterator<Item = (String, String)> + '_ {
+    let of = |case: &'_ CaseResult| {
+        let slug = case.case;
+        case.score.clone().into_iter().flat_map(move |measurement| {
+            let name = format!("score.{slug}.{}", measurement.name);
+            [
+                (format!("{name}.unit"), measurement.unit.to_owned()),
+                (format!("{name}.exchange"), measurement.exchange.to_string()),
+                (format!("{name}.echo"), measurement.echo.to_string()),
+                (
+                    format!("{name}.ratio"),
+                    measurement.ratio.map_or_else(String::new, |ratio| ratio.to_string()),
+                ),
+            ]
+        })
+    };
+    stage.cases.iter().flat_map(of)
 }
 
 fn seconds(seconds: f64) -> String {

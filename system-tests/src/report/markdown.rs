@@ -1,4 +1,4 @@
-//! A page for people: the stages, then what failed.
+//! A page for people: the stages, then scores, then what failed.
 
 use std::fmt::Write;
 
@@ -51,6 +51,19 @@ fn write(text: &mut String, summary: &Summary) -> std::fmt::Result {
             stage.blocked,
             stage.skipped
         )?;
+    }
+    for case in summary.cases().filter(|case| !case.score.is_empty()) {
+        writeln!(text, "\n## Score: `{}/{}`\n", case.stage, case.case)?;
+        writeln!(text, "| | unit | exchange | echo | ratio |")?;
+        writeln!(text, "|---|---|--:|--:|--:|")?;
+        for measurement in &case.score {
+            let [exchange, echo, ratio] = measurement.columns();
+            writeln!(
+                text,
+                "| {} | {} | {exchange} | {echo} | {ratio} |",
+                measurement.name, measurement.unit
+            )?;
+        }
     }
     for case in summary.cases() {
         let told = matches!(

@@ -11,6 +11,7 @@ pub use markdown::markdown;
 pub use table::Table;
 
 use crate::runner::{CaseResult, Outcome};
+use crate::score;
 
 /// What a case that did not pass has to tell, if anything.
 pub(crate) fn story(case: &CaseResult) -> Option<String> {
@@ -26,6 +27,12 @@ pub(crate) fn story(case: &CaseResult) -> Option<String> {
         Outcome::Skipped { reason } => format!("Skipped: {reason}"),
     };
     Some(printable(&text))
+}
+
+/// What a case measured, as lines of a table.
+pub(crate) fn score(case: &CaseResult) -> impl Iterator<Item = String> + '_ {
+    let head = (!case.score.is_empty()).then(score::head);
+    head.into_iter().chain(case.score.iter().map(ToString::to_string))
 }
 
 /// Without control characters: an exchange may print anything, and neither XML 1.0 nor somebody's

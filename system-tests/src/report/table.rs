@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::story;
+use super::{score, story};
 use crate::runner::{CaseResult, Event, Outcome, Reporter, StageResult, Summary};
 
 /// Writes lines; on a terminal, also a line that moves.
@@ -70,6 +70,9 @@ impl<W: Write> Table<W> {
             for line in story(case).unwrap_or_default().lines() {
                 self.line(&format!("            {line}"));
             }
+        }
+        for line in score(case) {
+            self.line(&format!("            {line}"));
         }
     }
 

@@ -45,13 +45,13 @@ pub const STAGE: Stage = Stage {
         .within(300),
         Case::new(
             "half-open",
-            "A report stream whose client is silent to keepalive for 10 s is broken: its orders are cancelled.",
+            "A report stream whose client is silent to keepalive for 10 s is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
             run!(half_open),
         ),
         Case::new(
             "cut",
-            "A report stream whose connection is closed is broken: its orders are cancelled.",
+            "A report stream whose connection is closed is broken: orders since it began are cancelled.",
             "execution.proto SubscribeExecutionReportsRequest.cancel_on_disconnect",
             run!(cut),
         ),
@@ -109,6 +109,15 @@ fn depth(symbol: &str, delivery: Delivery) -> SubscribeOrderBooksRequest {
         delivery: delivery.into(),
         ..SubscribeOrderBooksRequest::default()
     }
+}
+
+/// A viewer that takes no more than HTTP/2 lets every client send ahead: what it does not read, waits at the
+/// exchange.
+async fn narrow(context: &Context) -> Verdict<Session> {
+    let viewer = context.viewer().await?;
+    Session::connect_narrow(context.url(), viewer.username(), context.log(), context.patience())
+        .await?
+        .with_token(viewer.token())
 }
 
 /// Reads until the mirror has its first snapshot.
@@ -175,7 +184,7 @@ async fn changes(context: &Context, symbol: &str) -> Verdict<u64> {
 
 async fn stalled_lossless(context: Context) -> Verdict {
     let symbol = context.instrument().await?.symbol;
-    let mut stalled = context.viewer().await?.follow_books(depth(&symbol, Delivery::Lossless));
+    let mut stalled = narrow(&context).await?.follow_books(depth(&symbol, Delivery::Lossless));
     let mut mirror = Mirror::new(&symbol);
     begin(&mut stalled, &mut mirror).await?;
     let last = changes(&context, &symbol).await?;
@@ -197,8 +206,7 @@ async fn stalled_lossless(context: Context) -> Verdict {
 
 async fn stalled_conflated(context: Context) -> Verdict {
     let symbol = context.instrument().await?.symbol;
-    let mut stalled = context
-        .viewer()
+    let mut stalled = narrow(&context)
         .await?
         .follow_books(depth(&symbol, Delivery::Conflated));
     let mut mirror = Mirror::new(&symbol);
@@ -215,6 +223,7 @@ async fn stalled_conflated(context: Context) -> Verdict {
 async fn guarded(context: Context, what: &str, breaks: impl FnOnce(&Proxy)) -> Verdict {
     let symbol = context.instrument().await?.symbol;
     let trader = context.trader().await?;
+    let older = trader.rest(buy(&symbol, 99, 2)).await?;
     let proxy = Proxy::before(context.url()).await?;
     let far = Session::connect(proxy.url(), "guard", context.log(), context.patience())
         .await?
@@ -244,6 +253,11 @@ async fn guarded(context: Context, what: &str, breaks: impl FnOnce(&Proxy)) -> V
     reports.at().same("order_id of the report", cancelled, order.order_id)?;
     trader.is_cancelled(order.order_id, CancelReason::Disconnect).await?;
     drop(guard);
+    trader.order(older.order_id).await?.has(
+        "status of the order that was there before the stream",
+        |order| order.status(),
+        OrderStatus::Open,
+    )?;
     Ok(())
 }
 
@@ -374,7 +388,9 @@ async fn garbage_bytes(context: Context) -> Verdict {
         let _ = tokio::time::timeout(Duration::from_millis(20), connection.read(&mut answer)).await;
         goes_on(&trader, &symbol).await?;
     }
-    Ok(())
+    // New connections are accepted, too.
+    let late = context.login(&trader.known_user()?).await?;
+    goes_on(&late, &symbol).await
 }
 
 async fn idle_connections(context: Context) -> Verdict {

@@ -10,6 +10,7 @@ use optivex_proto::v1::{
 use crate::case::{Case, Stage};
 use crate::context::Context;
 use crate::run;
+use crate::stages::login::THIS_CENTURY_UNIX_NS;
 use crate::verdict::{Stop, Verdict};
 
 /// The stage.
@@ -151,7 +152,9 @@ async fn check_created(context: &Context, request: CreateInstrumentRequest) -> V
     reply
         .has("instrument", |_| came.clone(), asked(&request, &came))?
         .shows("event_seq from 1 on", |reply| reply.event_seq > 0)?
-        .shows("created_unix_ns after 1970", |_| came.created_unix_ns > 0)?;
+        .shows("created_unix_ns in nanoseconds, of this century", |_| {
+            came.created_unix_ns > THIS_CENTURY_UNIX_NS
+        })?;
     let listed = context.viewer().await?.all_instruments(0).await?;
     match listed.iter().find(|listed| listed.symbol == came.symbol) {
         Some(listed) if *listed == came => Ok(came),
@@ -178,8 +181,12 @@ async fn create(context: Context) -> Verdict {
 
 async fn list(context: Context) -> Verdict {
     let mut created = HashSet::new();
-    for _ in 0..7 {
-        created.insert(context.instrument().await?.symbol);
+    // Not in the order of their symbols.
+    for first in ["M", "C", "X", "0", "K", "A", "Z"] {
+        let instrument = context
+            .instrument_with(|request| request.symbol.insert_str(0, first))
+            .await?;
+        created.insert(instrument.symbol);
     }
     let viewer = context.viewer().await?;
     for page_size in [2, 0, 1_000, i32::MAX] {

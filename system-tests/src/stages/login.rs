@@ -11,7 +11,7 @@ use prost::Message;
 use tonic::Code;
 
 use crate::case::{Case, Stage};
-use crate::client::{Refusal, Reply, Session};
+use crate::client::{Next, Refusal, Reply, Session};
 use crate::context::Context;
 use crate::run;
 use crate::users::User;
@@ -102,6 +102,8 @@ pub const STAGE: Stage = Stage {
     ],
 };
 
+/// 2001-09-09: a time before it is in seconds, milliseconds or microseconds.
+pub(crate) const THIS_CENTURY_UNIX_NS: i64 = 1_000_000_000_000_000_000;
 /// Waits for one throttled login.
 const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 /// Throttled answers to one login.
@@ -113,7 +115,9 @@ async fn token(context: Context) -> Verdict {
         let again = context.stranger().await?.login(credentials(&user)).await?;
         again
             .shows("token not empty", |reply| !reply.token.is_empty())?
-            .shows("expires_unix_ns after 1970", |reply| reply.expires_unix_ns > 0)?
+            .shows("expires_unix_ns in nanoseconds, of this century", |reply| {
+                reply.expires_unix_ns > THIS_CENTURY_UNIX_NS
+            })?
             .has("roles", |reply| sorted(reply.roles().collect()), user.contract_roles())?
             .shows("a token that no session had before", |reply| {
                 Some(reply.token.as_str()) != session.token()
@@ -318,6 +322,8 @@ async fn token_is_the_client(context: Context) -> Verdict {
     let trader_there = admin.with_token(trader.token())?.labelled(trader.username());
     let admin_there = trader.with_token(admin.token())?.labelled(admin.username());
     for _ in 0..3 {
+        admin.instruments_or_unimplemented().await?;
+        trader.instruments_or_unimplemented().await?;
         trader_there
             .try_create_instrument(context.instrument_request())
             .await
@@ -377,8 +383,27 @@ async fn order_of_reasons(context: Context) -> Verdict {
 }
 
 async fn any_role_reads(context: Context) -> Verdict {
-    for session in [context.admin().await?, context.viewer().await?, context.trader().await?] {
-        session.instruments(ListInstrumentsRequest::default()).await?;
+    let readers = [context.admin().await?, context.viewer().await?, context.trader().await?];
+    for rpc in GUARDED.iter().filter(|rpc| rpc.path.contains(".InfoService/")) {
+        for session in &readers {
+            // An empty request may be refused for its form: then the role was right.
+            let mut stream = session.follow::<_, Anything>(rpc.path, Anything {});
+            match stream.read(session.patience()).await {
+                Next::Message(_) | Next::End(None) => {}
+                Next::End(Some(refusal)) => {
+                    let for_the_role = matches!(refusal.code, Code::PermissionDenied | Code::Unauthenticated);
+                    stream.at().holds(
+                        !for_the_role && refusal.broken.is_none(),
+                        refusal.to_string(),
+                        "any role to read market data",
+                    )?;
+                }
+                Next::Silence => {
+                    let came = format!("nothing came within {} s", session.patience().as_secs());
+                    return Err(stream.at().fail(came, "an answer"));
+                }
+            }
+        }
     }
     Ok(())
 }

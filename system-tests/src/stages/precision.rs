@@ -7,7 +7,7 @@ use crate::case::{Case, Stage};
 use crate::client::Session;
 use crate::context::Context;
 use crate::market::Mirror;
-use crate::order::{buy, ioc, limit, sell};
+use crate::order::{buy, limit, sell};
 use crate::run;
 use crate::verdict::{Stop, Verdict};
 
@@ -453,7 +453,7 @@ async fn cash_beyond_53_bits(context: Context) -> Verdict {
     let mut last = 0;
     for _ in 0..TRADES {
         alice.rest(sell(&symbol, PRICE, 11)).await?;
-        last = bob.insert(ioc(&symbol, Side::Buy, PRICE, 11)).await?.event_seq;
+        last = bob.insert(buy(&symbol, PRICE, 11)).await?.event_seq;
     }
     let cash = TRADES * (NOTIONAL_MAX - 1);
     holds(&alice, &symbol, last, -11 * TRADES, cash).await?;
@@ -530,23 +530,23 @@ async fn positions_exact(context: Context) -> Verdict {
             (Side::Sell, Side::Buy)
         };
         let price = random.i64(-50_000..50_000);
-        let (rested, taken) = (random.i64(1..=9), random.i64(1..=9));
+        let rested = random.i64(1..=9);
+        let taken = random.i64(1..=rested);
         let rests = traders[maker].rest(limit(&symbol, against, price, rested)).await?;
         // The taker is ready to pay more than it has to.
         let worse = if side == Side::Buy { price + 7 } else { price - 7 };
-        let reply = traders[taker].insert(ioc(&symbol, side, worse, taken)).await?;
-        let traded = rested.min(taken);
-        reply.has("fills", fills, vec![(price, traded)])?;
+        let reply = traders[taker].insert(limit(&symbol, side, worse, taken)).await?;
+        reply.has("fills", fills, vec![(price, taken)])?;
         let sign = if side == Side::Buy { 1 } else { -1 };
-        let amount = price * traded * MULTIPLIER;
+        let amount = price * taken * MULTIPLIER;
         for (who, sign) in [(taker, sign), (maker, -sign)] {
-            held[who].0 += sign * traded;
+            held[who].0 += sign * taken;
             held[who].1 -= sign * amount;
         }
         last = (price, reply.event_seq);
-        if rested > traded {
+        if rested > taken {
             let cancelled = traders[maker].cancel_id(rests.order_id).await?;
-            cancelled.has("cancelled_quantity", |reply| reply.cancelled_quantity, rested - traded)?;
+            cancelled.has("cancelled_quantity", |reply| reply.cancelled_quantity, rested - taken)?;
             last.1 = cancelled.event_seq;
         }
     }
@@ -625,7 +625,7 @@ async fn ten_thousand_levels(context: Context) -> Verdict {
     let (seller, taken) = (context.trader().await?, &bids[..bids.len().min(100)]);
     if let Some(worst) = taken.last() {
         let lots = taken.iter().map(|level| level.quantity).sum();
-        let swept = seller.insert(ioc(&symbol, Side::Sell, worst.price_e4, lots)).await?;
+        let swept = seller.insert(sell(&symbol, worst.price_e4, lots)).await?;
         let expected = taken.iter().map(|level| (level.price_e4, level.quantity)).collect();
         swept.has("fills", fills, expected)?;
         let book = seller.book_at(&symbol, swept.event_seq).await?;

@@ -28,20 +28,26 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// The real exchange: given, or built now (nothing to do where the workspace was built already).
 pub(crate) fn exchange() -> PathBuf {
-    if let Some(given) = env::var_os("OPTIVEX_EXCHANGE_BIN") {
-        return given.into();
+    match env::var_os("OPTIVEX_EXCHANGE_BIN") {
+        Some(given) => given.into(),
+        None => build("optivex", &[]),
     }
+}
+
+/// The exchange that can be started with a fault.
+pub(crate) fn faulty_exchange() -> PathBuf {
+    match env::var_os("OPTIVEX_FAULTY_BIN") {
+        Some(given) => given.into(),
+        None => build("optivex-faulty", &["--features", "faults"]),
+    }
+}
+
+fn build(program: &str, features: &[&str]) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--package",
-            "optivex-server",
-            "--bin",
-            "optivex",
-            "--message-format",
-            "json",
-        ])
+        .args(["build", "--locked", "--package", "optivex-server", "--bin", program])
+        .args(features)
+        .args(["--message-format", "json"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
@@ -49,7 +55,7 @@ pub(crate) fn exchange() -> PathBuf {
     text(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "optivex")
+        .filter(|message| message["target"]["name"] == program)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .expect("cargo tells the path of the binary")
 }

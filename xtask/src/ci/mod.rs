@@ -3,6 +3,7 @@
 mod contract;
 mod dependencies;
 mod shells;
+mod template;
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ enum Outcome {
 type Step = (&'static str, fn(&mut Ctx<'_>) -> Result<Outcome>);
 
 /// Cheap steps first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", format),
     ("no shell scripts", shells::check),
     ("tools", install),
@@ -45,6 +46,7 @@ const STEPS: [Step; 10] = [
     ("licences, bans, sources", dependencies::licences),
     ("advisories", dependencies::advisories),
     ("clippy", clippy),
+    ("template", template::check),
     ("docs", docs),
     ("tests", tests),
 ];

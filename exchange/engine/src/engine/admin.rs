@@ -4,6 +4,7 @@ use crate::command::{CreateInstrument, InvalidField, validate_instrument_limits,
 use crate::engine::{Applied, Engine, accepted};
 use crate::event::{Event, Outcome};
 use crate::instrument::Listing;
+use crate::order::NIL;
 use crate::refusal::Refusal;
 use crate::risk::RollingWindow;
 use crate::types::{
@@ -92,9 +93,11 @@ impl Engine {
             return Err(listing.phase_forbids());
         }
         self.begin(now, event);
-        if phase != before {
+        if phase != before || fault!(SamePhaseCounts) {
             match phase {
+                TradingPhase::Continuous if fault!(UncrossFromAuction) && before != TradingPhase::Auction => {}
                 TradingPhase::Continuous => self.uncross(instrument, event),
+                TradingPhase::Closed if fault!(CloseKeepsOrders) => {}
                 TradingPhase::Closed => self.cancel_book(instrument, event),
                 TradingPhase::Auction | TradingPhase::Halted => {}
             }
@@ -136,6 +139,7 @@ impl Engine {
         let user_state = &mut self.users[user.0 as usize];
         user_state.suspension = Some(comment.to_owned());
         let first = user_state.first_order;
+        let first = if fault!(SuspensionKeepsOrders) { NIL } else { first };
         let cancelled = self.cancel_where(first, CancelReason::Suspended, |_| true, event);
         accepted(Outcome::UserSuspended(user, cancelled), event)
     }
@@ -180,6 +184,9 @@ impl Engine {
         let account = self.account_for(user, instrument);
         let risk = self.accounts[account as usize].risk.get_or_insert_default();
         risk.limits = *limits;
+        if fault!(WindowForgottenWhenLifted) {
+            (risk.quantities, risk.amounts) = (None, None);
+        }
         if limits.order_quantity.is_some() {
             risk.quantities.get_or_insert_with(RollingWindow::default);
         }

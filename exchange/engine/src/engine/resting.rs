@@ -4,11 +4,13 @@ use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{NIL, Node};
-use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, UserId};
+use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
     pub(crate) fn rest(&mut self, order: Order, account: u32) {
+        #[cfg(feature = "faults")]
+        Self::comes_to_rest(&order);
         let slot = self.link(order, account);
         self.enter_book(slot);
     }
@@ -47,7 +49,9 @@ impl Engine {
     pub(crate) fn leave_book(&mut self, slot: u32) {
         let quantity = self.orders.node(slot).order.open_quantity();
         let instrument = self.orders.node(slot).order.instrument;
-        self.add_open(slot, -quantity);
+        if !fault!(OutstandingNotReleased) {
+            self.add_open(slot, -quantity);
+        }
         self.listings[instrument.0 as usize]
             .book
             .remove(&mut self.orders, slot, quantity);
@@ -72,7 +76,9 @@ impl Engine {
 
     /// A resting order trades.
     pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Trade, aggressor: bool, event: &mut Event) {
-        self.add_open(slot, -trade.quantity);
+        if !fault!(FillNotReleased) {
+            self.add_open(slot, -trade.quantity);
+        }
         let instrument = trade.instrument.0 as usize;
         self.listings[instrument]
             .book
@@ -88,11 +94,19 @@ impl Engine {
         self.report(fill_report(trade, aggressor), &order, event);
         if order.status == OrderStatus::Filled {
             self.forget(slot);
+            return;
         }
+        #[cfg(feature = "faults")]
+        self.after_partial_fill(slot);
     }
 
     /// A resting order ends untraded.
     pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
+        if fault!(SelfTradeNotReleased) && reason == CancelReason::SelfTrade {
+            self.add_open(slot, self.orders.node(slot).order.open_quantity());
+        }
+        #[cfg(feature = "faults")]
+        self.before_cancel(slot);
         self.leave_book(slot);
         let event_seq = self.event_seq;
         let order = &mut self.orders.node_mut(slot).order;
@@ -135,6 +149,8 @@ impl Engine {
     pub(crate) fn settle(&mut self, order: &Order, account: u32, trade: &Trade) {
         let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
         let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
+        #[cfg(feature = "faults")]
+        let amount_e4 = crate::faults::paid(order, trade.quantity, multiplier, amount_e4);
         self.accounts[account as usize].trade(order.side, trade.quantity, amount_e4);
     }
 
@@ -192,7 +208,12 @@ impl Engine {
         let node = self.orders.node(slot);
         let order = &node.order;
         let listing = &self.listings[order.instrument.0 as usize];
-        let amount_e4 = listing.amount_e4(order.price_e4, quantity);
+        let uncounted = fault!(AmountOfBuys) && order.side == Side::Sell;
+        let amount_e4 = if uncounted {
+            0
+        } else {
+            listing.amount_e4(order.price_e4, quantity)
+        };
         let account = &mut self.accounts[node.account as usize];
         account.open_quantity[index(order.side)] += quantity;
         account.open_amount_e4 += amount_e4;

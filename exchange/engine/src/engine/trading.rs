@@ -10,7 +10,8 @@ use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
 use crate::types::{
-    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, Side, TimeInForce, TradingPhase, UserId,
+    CancelReason, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
+    TradingPhase, UserId,
 };
 use crate::user::User;
 
@@ -25,9 +26,14 @@ impl Engine {
         terms.validate()?;
         let user = self.known_user(command.user)?;
         let listing = self.known_listing(command.instrument)?;
+        #[cfg(feature = "faults")]
+        self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
         if let Some(repeated) = first_answer(user, command)? {
+            if fault!(RetriesCount) {
+                self.count_message(command.user);
+            }
             return Ok(repeated);
         }
         user.check_not_suspended()?;
@@ -35,7 +41,8 @@ impl Engine {
         let may_rest = terms.time_in_force == TimeInForce::GoodTillCancelled;
         match phase {
             TradingPhase::Continuous => {}
-            TradingPhase::Auction if may_rest => {}
+            TradingPhase::Auction if may_rest || fault!(AuctionTakesAll) => {}
+            TradingPhase::Halted if may_rest && fault!(HaltTakesOrders) => {}
             TradingPhase::Auction | TradingPhase::Halted | TradingPhase::Closed => return Err(listing.phase_forbids()),
         }
         let taker = Taker {
@@ -47,7 +54,7 @@ impl Engine {
             quantity: terms.quantity,
             self_trade_prevention: terms.self_trade_prevention,
         };
-        let continuous = phase == TradingPhase::Continuous;
+        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
         if continuous && terms.post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
         }
@@ -56,14 +63,18 @@ impl Engine {
         }
         let amount_e4 = match terms.order_type {
             OrderType::Limit => listing.amount_e4(terms.price_e4, terms.quantity),
-            OrderType::Market if self.amount_matters(command.user, command.instrument) => {
+            OrderType::Market if !fault!(MarketAmountFree) && self.amount_matters(command.user, command.instrument) => {
                 self.prospect(&taker).amount_e4
             }
             OrderType::Market => 0,
         };
         let added = Added {
             side: terms.side,
-            quantity: terms.quantity,
+            quantity: if fault!(CountsWhatRests) {
+                self.prospect(&taker).left
+            } else {
+                terms.quantity
+            },
             amount_e4,
             order_quantity: 0,
         };
@@ -159,6 +170,9 @@ impl Engine {
         } else {
             return;
         };
+        if fault!(RemainderOutstanding) {
+            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
+        }
         order.status = OrderStatus::Cancelled(reason);
         self.report(ReportKind::Cancelled, order, event);
     }
@@ -202,6 +216,8 @@ impl Engine {
         }
 
         let keeps_place = price_e4 == order.price_e4 && quantity <= order.quantity;
+        #[cfg(feature = "faults")]
+        let keeps_place = crate::faults::keeps_place(&order, price_e4, quantity, keeps_place);
         let continuous = phase == TradingPhase::Continuous;
         let open_quantity = quantity - order.filled_quantity;
         let taker = Taker {
@@ -213,12 +229,13 @@ impl Engine {
             quantity: open_quantity,
             self_trade_prevention: order.self_trade_prevention,
         };
-        if !keeps_place && continuous && order.post_only && self.would_cross(&taker) {
+        let post_only = order.post_only && !fault!(AmendForgetsPostOnly);
+        if !keeps_place && continuous && post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
         }
         let added = Added {
             side: order.side,
-            quantity: quantity - order.quantity,
+            quantity: quantity - if fault!(AmendCountsWhole) { 0 } else { order.quantity },
             amount_e4: listing.amount_e4(price_e4, open_quantity)
                 - listing.amount_e4(order.price_e4, order.open_quantity()),
             order_quantity: order.quantity,
@@ -258,7 +275,10 @@ impl Engine {
             ..order
         };
         self.report(ReportKind::Amended, &order, event);
-        self.trade_incoming(&mut order, account, continuous, event);
+        if fault!(AmendForgetsSelfTradeChoice) {
+            order.self_trade_prevention = SelfTradePrevention::CancelIncoming;
+        }
+        self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
         self.orders.node_mut(slot).order = order;
         if order.status == OrderStatus::Open {
             self.enter_book(slot);
@@ -278,7 +298,9 @@ impl Engine {
     ) -> Result<Applied, Refusal> {
         let slot = self.own_order(user, &order)?;
         self.begin(now, event);
-        self.count_message(user);
+        if !fault!(CancelsUncounted) {
+            self.count_message(user);
+        }
         let order = self.orders.node(slot).order;
         self.cancel_resting(slot, CancelReason::User, event);
         self.publish(order.instrument, None, event);

@@ -1,6 +1,7 @@
 //! The limits in the order of the contract: the user's, then the instrument's, each in field order.
 
 use crate::engine::Engine;
+use crate::position::Account;
 use crate::refusal::{LimitBreach, Refusal};
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, RollingWindowLimit, Side, UserId};
@@ -28,7 +29,9 @@ struct Name {
 impl Name {
     fn check(self, limit: Option<i64>, current: i128, attempted: i128) -> Result<(), Refusal> {
         match limit {
-            Some(limit) if attempted > 0 && current + attempted > i128::from(limit) => {
+            Some(limit)
+                if attempted > 0 && current + attempted > i128::from(limit) + i128::from(fault!(LimitOffByOne)) =>
+            {
                 Err(Refusal::RiskLimit(self.breach(limit, current, attempted)))
             }
             _ => Ok(()),
@@ -68,7 +71,7 @@ impl Name {
 }
 
 impl Engine {
-    /// Judges what a command would add at a moment.
+    /// Judges what a command would add at a moment: the user's limits, then those in the instrument.
     pub(crate) fn check_limits(
         &self,
         user: UserId,
@@ -76,33 +79,68 @@ impl Engine {
         added: &Added,
         now: i64,
     ) -> Result<(), Refusal> {
+        if fault!(LimitCheckedThenCounted in a crowd) {
+            return Ok(());
+        }
+        if fault!(InstrumentLimitsFirst) {
+            self.check_instrument_limits(user, instrument, added, now)?;
+        }
+        self.check_user_limits(user, instrument, added, now)?;
+        self.check_instrument_limits(user, instrument, added, now)
+    }
+
+    fn check_user_limits(
+        &self,
+        user: UserId,
+        instrument: InstrumentId,
+        added: &Added,
+        now: i64,
+    ) -> Result<(), Refusal> {
         self.check_message_rate(user, now)?;
+        let open_quantity = if fault!(UserLimitsByInstrument) {
+            self.open_lots(user, instrument, None)
+        } else {
+            self.users[user.0 as usize].open_quantity
+        };
         let user = &self.users[user.0 as usize];
         let name = |limit_name| Name {
             limit_name,
             instrument: None,
         };
-        let quantity = i128::from(added.quantity);
         name("max_outstanding_quantity").check(
             user.limits.max_outstanding_quantity,
-            i128::from(user.open_quantity),
-            quantity,
+            i128::from(open_quantity),
+            i128::from(added.quantity),
         )?;
         name("max_outstanding_amount_e4").check(
             user.limits.max_outstanding_amount_e4,
             user.open_amount_e4,
             added.amount_e4,
-        )?;
+        )
+    }
 
-        let Some(account) = user.account(instrument).map(|at| &self.accounts[at as usize]) else {
-            return Ok(());
+    fn check_instrument_limits(
+        &self,
+        user: UserId,
+        instrument: InstrumentId,
+        added: &Added,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let own = self.users[user.0 as usize].account(instrument);
+        let account = if fault!(LimitsOfAnybody) {
+            let limited = |account: &&Account| account.instrument == instrument && account.risk.is_some();
+            self.accounts.iter().find(limited)
+        } else {
+            own.map(|at| &self.accounts[at as usize])
         };
+        let Some(account) = account else { return Ok(()) };
         let Some(risk) = &account.risk else { return Ok(()) };
         let name = |limit_name| Name {
             limit_name,
             instrument: Some(instrument),
         };
         let limits = &risk.limits;
+        let quantity = i128::from(added.quantity);
         name("order_quantity_rolling_limit").check_window(
             limits.order_quantity,
             risk.quantities.as_ref(),
@@ -115,9 +153,15 @@ impl Engine {
             now,
             added.amount_e4,
         )?;
+        let sides_counted = if fault!(OutstandingOfBuys) { 1 } else { 2 };
         name("max_outstanding_quantity").check(
             limits.max_outstanding_quantity,
-            account.open_quantity.iter().map(|quantity| i128::from(*quantity)).sum(),
+            account
+                .open_quantity
+                .iter()
+                .take(sides_counted)
+                .map(|quantity| i128::from(*quantity))
+                .sum(),
             quantity,
         )?;
         name("max_outstanding_amount_e4").check(
@@ -162,6 +206,9 @@ impl Engine {
         self.count_message(user);
         let moments_max = self.limits.rolling_window_moments_max;
         if let Some(risk) = &mut self.accounts[account as usize].risk {
+            if fault!(WindowOfBuys) && added.side == Side::Sell {
+                return;
+            }
             if let Some(quantities) = &mut risk.quantities {
                 quantities.count(self.time_unix_ns, i128::from(added.quantity), moments_max);
             }

@@ -179,8 +179,7 @@ impl Embedded {
             // take for the same events. Until both calls succeed, nothing is written anywhere.
             active.failed = true;
             let old = self.directory.segment(active.header.first_event_seq);
-            let cut = active.file.set_length(active.end).and_then(|()| active.file.sync());
-            cut.map_err(JournalError::file("end", &old))?;
+            cut(&*active.file, active.end).map_err(JournalError::file("end", &old))?;
         }
         let spare = self
             .spare
@@ -454,8 +453,7 @@ fn reopen(storage: &dyn Storage, walk: &Walk, cut: Option<&Tail>) -> Result<Acti
             last_event_seq = tail.last_event_seq,
             "the journal ended in the middle of a write: what was not acknowledged is cut",
         );
-        let done = file.set_length(walk.offset).and_then(|()| file.sync());
-        done.map_err(JournalError::file("cut", path))?;
+        self::cut(&*file, walk.offset).map_err(JournalError::file("cut", path))?;
     }
     // The last commit was read, perhaps from memory that a failed sync never brought to the disk, and
     // whoever reads it now will rely on it. The same bytes in the same place can do no harm.
@@ -472,6 +470,14 @@ fn reopen(storage: &dyn Storage, walk: &Walk, cut: Option<&Tail>) -> Result<Acti
         active.failed = true;
     }
     Ok(active)
+}
+
+/// Cuts off what lies behind, durably. An earlier cut whose sync failed may be forgotten as any write may:
+/// the file is then as long as it should be in memory only, and setting that length would change nothing.
+fn cut(file: &dyn StorageFile, end: u64) -> std::io::Result<()> {
+    file.set_length(end + 1)?;
+    file.set_length(end)?;
+    file.sync()
 }
 
 fn rewrite(file: &dyn StorageFile, start: u64, end: u64) -> std::io::Result<()> {

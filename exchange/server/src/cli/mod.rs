@@ -4,10 +4,11 @@ mod journal;
 mod password;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Given;
+use crate::config::{ConfigError, Given};
 use crate::replay::ReplayCommand;
 
 pub use journal::{journal, show_book};
@@ -103,6 +104,38 @@ pub struct BookArgs {
     /// Event after which to look; the last one if not given
     #[arg(long, value_name = "EVENT_SEQ")]
     pub at: Option<u64>,
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(given) => given.resolve().map_err(Into::into).and_then(crate::serve::run),
+        Command::Journal(command) => journal(command),
+        Command::Book(args) => show_book(args),
+        Command::Replay(command) => command.execute(),
+        Command::HashPassword => hash_password(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("optivex: {}", told(&error));
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// The error and its causes in one line; some errors tell their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told += ": ";
+            told += &cause;
+        }
+    }
+    told
 }
 
 #[cfg(test)]

@@ -131,6 +131,8 @@ impl SequencerThread {
 
     fn apply(&mut self, command: Command, received: Instant, reply: Reply) {
         self.tick();
+        #[cfg(feature = "faults")]
+        let command = crate::faults::command(command, &self.engine);
         let input = Input {
             time_unix_ns: self.time_unix_ns,
             command,
@@ -141,6 +143,8 @@ impl SequencerThread {
             Ok(Applied::Event) => {
                 // Record N is event N: everything on disk rests on it.
                 assert_eq!(event.event_seq, expected_seq, "events are numbered without gaps");
+                #[cfg(feature = "faults")]
+                crate::faults::event(&input, &mut event);
                 let username = match &input.command {
                     Command::RegisterUser { username } => Some(username.as_str()),
                     _ => None,

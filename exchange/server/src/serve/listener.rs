@@ -121,6 +121,8 @@ impl Listener {
                     continue;
                 }
             };
+            #[cfg(feature = "faults")]
+            crate::faults::clients::accepted(&stream).await;
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 too_many.increment(1);
                 if std::mem::take(&mut telling) {

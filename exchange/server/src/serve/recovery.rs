@@ -70,6 +70,8 @@ pub(super) fn start(settings: &Settings, auth: &Auth) -> anyhow::Result<Started>
             Ok(through)
         }),
     };
+    #[cfg(feature = "faults")]
+    let parts = crate::faults::parts(parts);
     let options = Options {
         snapshot_every: settings.snapshot_every,
         ..Options::default()

@@ -114,6 +114,8 @@ impl ConnectionRouter {
         }
         let Some(method) = self.router.methods.get(request.uri().path()) else {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
+            #[cfg(feature = "faults")]
+            let status = crate::faults::wire::unknown(request.headers()).unwrap_or(status);
             return self.refuse(status, None);
         };
         let id = RequestId(self.id, &self.requests);
@@ -145,6 +147,9 @@ impl ConnectionRouter {
         });
         let answer = async {
             std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
+            #[cfg(feature = "faults")]
+            return crate::faults::wire::call(routes, request).await;
+            #[cfg(not(feature = "faults"))]
             routes.call(request).await
         };
         let mut response = tokio::select! {

@@ -232,9 +232,38 @@ pub(super) async fn retry(context: Context) -> Verdict {
         let again = bob.insert(again).await?;
         again.at().same("the answer to the retry", &*again, &*first)?;
     }
-    bob.try_insert(InsertOrderRequest { quantity: 2, ..order })
-        .await
-        .refused(ErrorReason::ClientIdReused, &[])?;
+    let whole = InsertOrderRequest {
+        time_in_force: TimeInForce::FillOrKill.into(),
+        ..order.clone()
+    };
+    for other in [InsertOrderRequest { quantity: 2, ..order }, whole] {
+        bob.try_insert(other).await.refused(ErrorReason::ClientIdReused, &[])?;
+    }
     alice.book_shows(&acme, first.event_seq, &[], &[(101, 2, 1)]).await?;
+    // What an order asks for beside price and quantity is content too.
+    let rests = InsertOrderRequest {
+        client_order_id: context.unique(),
+        ..buy(&acme, 99, 5)
+    };
+    let last = bob.rest(rests.clone()).await?;
+    for other in [
+        InsertOrderRequest {
+            time_in_force: TimeInForce::ImmediateOrCancel.into(),
+            ..rests.clone()
+        },
+        InsertOrderRequest {
+            post_only: true,
+            ..rests.clone()
+        },
+        InsertOrderRequest {
+            self_trade_prevention: SelfTradePrevention::CancelBoth.into(),
+            ..rests.clone()
+        },
+    ] {
+        bob.try_insert(other).await.refused(ErrorReason::ClientIdReused, &[])?;
+    }
+    alice
+        .book_shows(&acme, last.event_seq, &[(99, 5, 1)], &[(101, 2, 1)])
+        .await?;
     Ok(())
 }

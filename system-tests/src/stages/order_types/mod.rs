@@ -4,6 +4,7 @@ mod amend;
 mod flow;
 mod immediate;
 mod post_only;
+mod reused;
 mod self_trade;
 
 use crate::case::{Case, Stage};
@@ -124,6 +125,12 @@ pub const STAGE: Stage = Stage {
             "The retry of an order that traded answers as the first time and trades nothing.",
             "execution.proto InsertOrderRequest.client_order_id",
             run!(immediate::retry),
+        ),
+        Case::new(
+            "client-id-terms",
+            "A client id with another type, time in force, post_only or self-trade prevention is CLIENT_ID_REUSED.",
+            "execution.proto InsertOrderRequest.client_order_id; common.proto ErrorReason.CLIENT_ID_REUSED",
+            run!(reused::terms),
         ),
         Case::new(
             "post-only",

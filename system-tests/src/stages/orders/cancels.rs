@@ -146,7 +146,7 @@ pub(super) async fn unknown(context: Context) -> Verdict {
         .await
         .refused(ErrorReason::InvalidField, &[])?;
     alice
-        .order(order.order_id)
+        .order_at(order.order_id, order.event_seq)
         .await?
         .has("status", |order| order.status(), OrderStatus::Open)?;
     Ok(())
@@ -176,7 +176,7 @@ pub(super) async fn others(context: Context) -> Verdict {
     };
     refused().await?;
     alice
-        .order(order.order_id)
+        .order_at(order.order_id, order.event_seq)
         .await?
         .has("status", |order| order.status(), OrderStatus::Open)?;
     alice.cancel_id(order.order_id).await?;

@@ -114,7 +114,7 @@ pub(super) async fn connection_lost(context: Context) -> Verdict {
     drop(alice);
     let again = context.login(&user).await?;
     again
-        .order(first.order_id)
+        .order_at(first.order_id, first.event_seq)
         .await?
         .has("status", |order| order.status(), OrderStatus::Open)?;
     bob.insert(buy(&acme, 1_000, 3))

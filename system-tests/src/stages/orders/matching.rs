@@ -15,7 +15,8 @@ fn fills(reply: &InsertOrderResponse) -> Vec<(i64, i64)> {
 
 /// What an order of `session` has traded by that event, which changed it.
 async fn filled(session: &Session, order_id: u64, by: &Reply<InsertOrderResponse>, lots: i64) -> Verdict {
-    let order = session.order_at(order_id, by.event_seq).await?;
+    let order = session.order_at(order_id, by.event_seq).await;
+    let order = order.map_err(|stop| stop.because("it was next in price-time priority, and traded"))?;
     order.has("filled_quantity", |order| order.filled_quantity, lots)?;
     Ok(())
 }
@@ -23,7 +24,7 @@ async fn filled(session: &Session, order_id: u64, by: &Reply<InsertOrderResponse
 /// An order that did not trade: nothing has changed it since its insert.
 async fn untouched(session: &Session, inserted: &Reply<InsertOrderResponse>) -> Verdict {
     session
-        .order(inserted.order_id)
+        .order_at(inserted.order_id, inserted.event_seq)
         .await?
         .has("filled_quantity", |order| order.filled_quantity, 0)?
         .has("status", |order| order.status(), OrderStatus::Open)?

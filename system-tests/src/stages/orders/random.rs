@@ -20,7 +20,8 @@ pub(super) async fn flow(context: Context) -> Verdict {
         let step = flow.step().await?;
         // Who was filled, not only how many lots.
         for trade in &step.traded {
-            let resting = flow.users[trade.owner].order_at(trade.resting, step.event_seq).await?;
+            let resting = flow.users[trade.owner].order_at(trade.resting, step.event_seq).await;
+            let resting = resting.map_err(|stop| stop.because("it was next in price-time priority, and traded"))?;
             let open = flow.book.order(trade.resting).map_or(0, |order| order.open());
             resting.has(
                 "quantity - filled_quantity of the order that was next in price-time priority",

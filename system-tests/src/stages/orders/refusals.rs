@@ -97,7 +97,7 @@ pub(super) async fn edges(context: Context) -> Verdict {
                 .chain(&book.asks)
                 .all(|level| level.price_e4 == price_e4 && level.quantity == quantity)
         })?;
-        alice.order(order.order_id).await?.has(
+        alice.order_at(order.order_id, order.event_seq).await?.has(
             "client_order_id",
             |order| order.client_order_id.clone(),
             client_order_id,

@@ -77,10 +77,11 @@ pub(super) async fn done(context: Context) -> Verdict {
     again(&alice, &request, &first).await?;
     let book = alice.book_at(&acme, cancelled.event_seq).await?;
     book.shows("an empty book", |book| book.bids.is_empty() && book.asks.is_empty())?;
-    alice
-        .order(first.order_id)
-        .await?
-        .has("status", |order| order.status(), OrderStatus::Cancelled)?;
+    alice.order_at(first.order_id, cancelled.event_seq).await?.has(
+        "status",
+        |order| order.status(),
+        OrderStatus::Cancelled,
+    )?;
     Ok(())
 }
 
@@ -202,9 +203,10 @@ pub(super) async fn of_user(context: Context) -> Verdict {
     cancelled
         .has("order_id", |cancelled| cancelled.order_id, of_bob.order_id)?
         .has("cancelled_quantity", |cancelled| cancelled.cancelled_quantity, 7)?;
-    alice
-        .order(of_alice.order_id)
-        .await?
-        .has("status", |order| order.status(), OrderStatus::Open)?;
+    alice.order_at(of_alice.order_id, of_alice.event_seq).await?.has(
+        "status",
+        |order| order.status(),
+        OrderStatus::Open,
+    )?;
     Ok(())
 }

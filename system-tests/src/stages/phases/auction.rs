@@ -256,6 +256,8 @@ pub(super) async fn indicative(context: Context) -> Verdict {
     // Neither best bid nor best ask changes here, but what would trade does.
     let order = bob.rest(buy(&acme, 104, 4)).await?;
     shown(&mut top, order.event_seq, Some((100, 5))).await?;
+    let cancelled = bob.cancel_id(order.order_id).await?;
+    shown(&mut top, cancelled.event_seq, Some((100, 3))).await?;
     let done = admin.phase(&acme, TradingPhase::Continuous).await?;
     shown(&mut top, done.event_seq, None).await
 }

@@ -148,6 +148,35 @@ pub(super) async fn same(context: Context) -> Verdict {
     Ok(())
 }
 
+/// Catches: CLOSED refused in a closed book; a book_seq without a change; orders cancelled twice.
+pub(super) async fn closed_again(context: Context) -> Verdict {
+    let acme = context.instrument().await?.symbol;
+    let alice = context.trader().await?;
+    let admin = context.admin().await?;
+    let order = alice.rest(buy(&acme, 100, 5)).await?.order_id;
+    let close = admin.phase(&acme, TradingPhase::Closed).await?;
+    alice.is_cancelled(order, CancelReason::Closed).await?;
+    let mut event_seq = close.event_seq;
+    for _ in 0..2 {
+        let again = admin.phase(&acme, TradingPhase::Closed).await?;
+        again
+            .shows("an event after the one before", |reply| reply.event_seq > event_seq)?
+            .has("trade_count", |reply| reply.trade_count, 0)?;
+        event_seq = again.event_seq;
+    }
+    // What changed the book last: the order, then the close.
+    let book = alice.book_after(&acme, event_seq).await?;
+    book.has("phase", |book| book.phase(), TradingPhase::Closed)?
+        .has("book_seq", |book| book.book_seq, 2)?;
+    let order = alice.order(order).await?;
+    order.has("event_seq", |order| order.event_seq, close.event_seq)?.has(
+        "cancel_reason",
+        |order| order.cancel_reason(),
+        CancelReason::Closed,
+    )?;
+    Ok(())
+}
+
 /// Catches: phases changed by traders; an unknown phase taken.
 pub(super) async fn refusals(context: Context) -> Verdict {
     let acme = context.instrument().await?.symbol;

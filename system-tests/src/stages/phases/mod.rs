@@ -3,6 +3,8 @@
 mod auction;
 mod gates;
 mod kill_switch;
+mod limits;
+mod told;
 
 use crate::case::{Case, Stage};
 use crate::run;
@@ -74,6 +76,30 @@ pub const STAGE: Stage = Stage {
             "The current phase again is an event that changes nothing.",
             "admin.proto SetTradingPhaseRequest.phase",
             run!(gates::same),
+        ),
+        Case::new(
+            "closed-again",
+            "CLOSED again is an event that changes nothing, as the current phase always is.",
+            "admin.proto SetTradingPhaseRequest.phase",
+            run!(gates::closed_again),
+        ),
+        Case::new(
+            "told-to-followers",
+            "Who follows instruments or books is told of every phase change, and of no other.",
+            "info.proto SubscribeInstrumentsResponse.instrument, BookUpdate.phase, TopOfBook.phase",
+            run!(told::followers),
+        ),
+        Case::new(
+            "uncross-reports",
+            "A fill of an uncross is reported to both users at the auction price, and neither order was the incoming one.",
+            "execution.proto ExecutionReport.aggressor; common.proto Trade.aggressor_side",
+            run!(told::uncross),
+        ),
+        Case::new(
+            "limits-released",
+            "What an uncross, CLOSED or a suspension takes off the book no longer counts for any limit.",
+            "risk_limits.proto UserRiskLimits; common.proto TradingPhase; admin.proto SuspendUser",
+            run!(limits::released),
         ),
         Case::new(
             "phase-refusals",

@@ -6,6 +6,7 @@ mod outstanding;
 mod release;
 mod rolling;
 mod rules;
+mod sliding;
 
 use optivex_proto::v1::{InstrumentRiskLimits, RollingWindowLimit, UserRiskLimits};
 
@@ -231,6 +232,13 @@ pub const STAGE: Stage = Stage {
             "At most `limit` in any window of this length, whatever moment it starts at; and then again.",
             "risk_limits.proto RollingWindowLimit",
             run!(rolling::slides),
+        )
+        .within(300),
+        Case::new(
+            "rolling-messages-slide",
+            "At most `limit` messages in any window, wherever it starts, and RetryInfo tells when the next one passes.",
+            "risk_limits.proto UserRiskLimits.message_rate_rolling_limit; common.proto ErrorReason.RATE_LIMIT",
+            run!(sliding::messages),
         )
         .within(300),
         Case::new(

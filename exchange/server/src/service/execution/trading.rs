@@ -122,9 +122,10 @@ impl Trading {
     async fn not_open(&self, user: UserId, order: OrderRef, event_seq: u64) -> Error {
         match self.past.order(user, order, event_seq).await {
             // An order whose last change came later was not there yet: it was not open either.
-            Ok(Some(order)) if order.event_seq <= event_seq => {
+            Ok(Some(order)) if order.event_seq <= event_seq && !fault!(DoneOrdersForgotten) => {
                 Error::new(ErrorReason::OrderDone, "the order is filled or cancelled already")
             }
+            Ok(_) if fault!(UnknownOrdersDone) => Error::new(ErrorReason::OrderDone, "the order is done"),
             Ok(_) => Error::new(ErrorReason::UnknownOrder, "no such order of this user"),
             Err(error) => error,
         }

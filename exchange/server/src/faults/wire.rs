@@ -1,0 +1,314 @@
+//! Messages on their way from and to a client, changed as they pass.
+//!
+//! [`call`] is the seam. A fault of requests goes into [`request_lens`], one of answers into
+//! [`response_lens`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
+//! changes a call as a whole is asked before it ([`before`]) and after it ([`after`]).
+
+mod orders;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use optivex_proto::v1 as pb;
+use prost::Message;
+use tonic::body::Body;
+use tonic::codegen::StdError;
+use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
+use tower_service::Service;
+
+use super::{access, clients, instruments, order_entry, races, venue};
+
+/// One call, seen from outside. Clones share what they note.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// Last part of the rpc's path: `InsertOrder`.
+    pub(super) rpc: String,
+    /// The token of the call, if it has one.
+    pub(super) token: Option<String>,
+    /// The other end of the connection.
+    pub(super) peer: Option<SocketAddr>,
+    /// Something that the fault of the request tells that of the answer.
+    pub(super) flag: Arc<AtomicBool>,
+    /// What serves it.
+    pub(super) routes: Routes,
+    first: Arc<OnceLock<Bytes>>,
+    is_over: Arc<AtomicBool>,
+    in_flight: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Call {
+    fn new<B>(request: &Request<B>, routes: &Routes) -> Self {
+        let token = request.headers().get("authorization");
+        let token = token.and_then(|token| token.to_str().ok()?.strip_prefix("Bearer "));
+        Self {
+            rpc: request.uri().path().rsplit('/').next().unwrap_or_default().to_owned(),
+            token: token.map(ToOwned::to_owned),
+            peer: request
+                .extensions()
+                .get::<TcpConnectInfo>()
+                .and_then(TcpConnectInfo::remote_addr),
+            flag: Arc::default(),
+            routes: routes.clone(),
+            first: Arc::default(),
+            is_over: Arc::default(),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// The request as it came, or its first message.
+    pub(super) fn said<M: Message + Default>(&self) -> Option<M> {
+        M::decode(self.first.get()?.clone()).ok()
+    }
+
+    /// Whether the client has said all that it has to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Of a stream of commands: those that are not answered, each with the client id that it inserts.
+    pub(super) fn in_flight(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls the services, and lets what passes be changed.
+pub(crate) async fn call<B>(mut routes: Routes, request: Request<B>) -> Result<Response<Body>, Infallible>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+{
+    let call = Call::new(&request, &routes);
+    let mut request = request.map(Body::new);
+    if races::concerns(&call.rpc) {
+        return races::call(&call, routes, request).await;
+    }
+    if venue::concerns(&call.rpc) {
+        return venue::call(&call, routes, request).await;
+    }
+    if let Some(answer) = before(&call, &mut request).await {
+        return Ok(answer);
+    }
+    let mut watch = clients::Watch::new(&call);
+    let lens = request_lens(&call);
+    let request = request.map(|body| lens.noting(&call).through(body));
+    let answer = routes.call(request).await?;
+    watch.answered();
+    let (mut parts, body) = after(&call, answer).into_parts();
+    let lens = response_lens(&call, &mut parts.headers);
+    Ok(Response::from_parts(parts, lens.through(body)))
+}
+
+/// The status of an rpc that is not there.
+pub(crate) fn unknown(headers: &HeaderMap) -> Option<tonic::Status> {
+    access::unknown(headers)
+}
+
+/// Faults of whole calls: what is answered instead.
+async fn before(call: &Call, request: &mut Request<Body>) -> Option<Response<Body>> {
+    if let Some(answer) = access::before(call, request).await {
+        return Some(answer);
+    }
+    order_entry::before(call, request).or_else(|| clients::before(call))
+}
+
+/// Faults of answers as a whole.
+fn after(call: &Call, answer: Response<Body>) -> Response<Body> {
+    clients::after(call, instruments::after(call, access::after(call, answer)))
+}
+
+/// Faults of requests.
+fn request_lens(call: &Call) -> Lens {
+    access::request(call)
+        .or_else(|| instruments::request(call))
+        .or_else(|| order_entry::request(call))
+        .or_else(|| clients::request(call))
+        .or_else(|| venue::request(call))
+        .or_else(|| orders::request(call))
+        .unwrap_or_else(Lens::clear)
+}
+
+/// Faults of answers; an error without a message tells its status in the headers.
+fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
+    match call.rpc.as_str() {
+        "GetOrderBook" if fault!(LevelsLeftAtZero) => Lens::each(|answer: &mut pb::GetOrderBookResponse| {
+            if let Some(book) = &mut answer.book {
+                let price_e4 = book.bids.last().map_or(0, |bid| bid.price_e4) - 10_000;
+                book.bids.push(pb::PriceLevel {
+                    price_e4,
+                    ..pb::PriceLevel::default()
+                });
+            }
+        }),
+        _ => access::response(call)
+            .or_else(|| instruments::response(call))
+            .or_else(|| order_entry::response(call))
+            .or_else(|| clients::response(call))
+            .or_else(|| venue::response(call))
+            .or_else(|| orders::response(call))
+            .unwrap_or_else(Lens::clear),
+    }
+}
+
+type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
+type End = Box<dyn FnMut(&mut HeaderMap) + Send>;
+
+/// What changes the messages of a body as they pass.
+#[derive(Default)]
+pub(super) struct Lens {
+    change: Option<Change>,
+    end: Option<End>,
+    noted: Option<Call>,
+}
+
+impl Lens {
+    /// Changes nothing.
+    pub(super) fn clear() -> Self {
+        Self::default()
+    }
+
+    /// Changes each message.
+    pub(super) fn each<M: Message + Default>(mut change: impl FnMut(&mut M) + Send + 'static) -> Self {
+        Self::flat(move |mut message: M, out| {
+            change(&mut message);
+            out.push(message);
+        })
+    }
+
+    /// Makes none, one or more of each message.
+    pub(super) fn flat<M: Message + Default>(change: impl FnMut(M, &mut Vec<M>) + Send + 'static) -> Self {
+        Self::other(change)
+    }
+
+    /// Makes other messages of each message.
+    pub(super) fn other<M: Message + Default, N: Message>(
+        mut change: impl FnMut(M, &mut Vec<N>) + Send + 'static,
+    ) -> Self {
+        let change = move |bytes: Bytes, out: &mut Vec<Bytes>| match M::decode(bytes.clone()) {
+            Ok(message) => {
+                let mut messages = Vec::new();
+                change(message, &mut messages);
+                out.extend(messages.iter().map(|message| Bytes::from(message.encode_to_vec())));
+            }
+            // The services judge it.
+            Err(_) => out.push(bytes),
+        };
+        Self {
+            change: Some(Box::new(change)),
+            ..Self::default()
+        }
+    }
+
+    /// Changes the trailers of a stream.
+    pub(super) fn end(change: impl FnMut(&mut HeaderMap) + Send + 'static) -> Self {
+        Self {
+            end: Some(Box::new(change)),
+            ..Self::default()
+        }
+    }
+
+    fn noting(mut self, call: &Call) -> Self {
+        self.noted = Some(call.clone());
+        self
+    }
+
+    /// The body as it is seen through this.
+    pub(super) fn through(self, body: Body) -> Body {
+        if self.change.is_none() && self.end.is_none() && self.noted.is_none() {
+            return body;
+        }
+        Body::new(Changed {
+            body,
+            lens: self,
+            unread: BytesMut::new(),
+            ready: VecDeque::new(),
+        })
+    }
+}
+
+/// A body whose messages are changed; what is not a message passes.
+struct Changed {
+    body: Body,
+    lens: Lens,
+    unread: BytesMut,
+    ready: VecDeque<Frame<Bytes>>,
+}
+
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+impl Changed {
+    fn take(&mut self, data: Bytes) {
+        self.unread.extend_from_slice(&data);
+        let mut out = BytesMut::new();
+        while self.unread.len() >= PREFIX_BYTES {
+            let length = (&self.unread[1..PREFIX_BYTES]).get_u32() as usize;
+            if self.unread.len() < PREFIX_BYTES + length {
+                break;
+            }
+            let mut message = self.unread.split_to(PREFIX_BYTES + length).freeze();
+            message.advance(PREFIX_BYTES);
+            if let Some(call) = &self.lens.noted {
+                let _ = call.first.set(message.clone());
+            }
+            let mut messages = Vec::new();
+            match &mut self.lens.change {
+                Some(change) => change(message, &mut messages),
+                None => messages.push(message),
+            }
+            for message in messages {
+                out.put_u8(0);
+                out.put_u32(message.len() as u32);
+                out.put(message);
+            }
+        }
+        if !out.is_empty() {
+            self.ready.push_back(Frame::data(out.freeze()));
+        }
+    }
+}
+
+impl HttpBody for Changed {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(frame) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                None => {
+                    if let Some(call) = &this.lens.noted {
+                        call.is_over.store(true, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => this.take(data),
+                    Err(mut frame) => {
+                        if let (Some(end), Some(trailers)) = (&mut this.lens.end, frame.trailers_mut()) {
+                            end(trailers);
+                        }
+                        // Half a message at the end: for whoever reads it to judge.
+                        if !this.unread.is_empty() {
+                            let rest = this.unread.split().freeze();
+                            this.ready.push_back(Frame::data(rest));
+                        }
+                        this.ready.push_back(frame);
+                    }
+                },
+            }
+        }
+    }
+}
