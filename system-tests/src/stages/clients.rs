@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use optivex_proto::v1::{
     self, BookView, CancelOrderRequest, CancelReason, CreateInstrumentRequest, Delivery, ErrorReason,
-    InsertOrderRequest, SubscribeExecutionReportsRequest, SubscribeOrderBooksRequest, SubscribeOrderBooksResponse,
-    cancel_order_request, subscribe_order_books_response::Event,
+    InsertOrderRequest, OrderStatus, SubscribeExecutionReportsRequest, SubscribeOrderBooksRequest,
+    SubscribeOrderBooksResponse, cancel_order_request, subscribe_order_books_response::Event,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
