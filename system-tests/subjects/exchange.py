@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import functools
 import hmac
+import importlib
 import inspect
 import os
 import re
@@ -31,6 +32,7 @@ import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import argon2
 import grpc
@@ -52,25 +54,19 @@ with tempfile.TemporaryDirectory() as stubs:
     if not files or protoc.main(arguments) != 0:
         sys.exit(f"no contract in {PROTO}")
     sys.path.insert(0, stubs)
-    from optivex.v1 import admin_pb2, admin_pb2_grpc, auth_pb2, auth_pb2_grpc, common_pb2
-    from optivex.v1 import execution_pb2, execution_pb2_grpc, info_pb2, info_pb2_grpc
-    from optivex.v1 import risk_limits_pb2, risk_limits_pb2_grpc
-
+    pb = SimpleNamespace()  # Everything of the package optivex.v1.
+    for path in files:
+        for kind in ("pb2", "pb2_grpc"):
+            vars(pb).update(vars(importlib.import_module(f"optivex.v1.{Path(path).stem}_{kind}")))
     sys.path.remove(stubs)
 
-SERVICES = {
-    "AuthService": auth_pb2_grpc.add_AuthServiceServicer_to_server,
-    "AdminService": admin_pb2_grpc.add_AdminServiceServicer_to_server,
-    "InfoService": info_pb2_grpc.add_InfoServiceServicer_to_server,
-    "ExecutionService": execution_pb2_grpc.add_ExecutionServiceServicer_to_server,
-    "RiskLimitsService": risk_limits_pb2_grpc.add_RiskLimitsServiceServicer_to_server,
-}
+SERVICES = ["AuthService", "AdminService", "InfoService", "ExecutionService", "RiskLimitsService"]
 
-BUY, SELL = common_pb2.SIDE_BUY, common_pb2.SIDE_SELL
+BUY, SELL = pb.SIDE_BUY, pb.SIDE_SELL
 OPPOSITE = {BUY: SELL, SELL: BUY}
-RESTS = execution_pb2.TIME_IN_FORCE_GOOD_TILL_CANCELLED
-IMMEDIATE = execution_pb2.TIME_IN_FORCE_IMMEDIATE_OR_CANCEL
-VIEWER, TRADER, ADMIN = auth_pb2.ROLE_VIEWER, auth_pb2.ROLE_TRADER, auth_pb2.ROLE_ADMIN
+RESTS = pb.TIME_IN_FORCE_GOOD_TILL_CANCELLED
+IMMEDIATE = pb.TIME_IN_FORCE_IMMEDIATE_OR_CANCEL
+VIEWER, TRADER, ADMIN = pb.ROLE_VIEWER, pb.ROLE_TRADER, pb.ROLE_ADMIN
 
 SYMBOL = r"[A-Z0-9._-]{1,16}"
 PRICE_MAX = 10**13
@@ -212,7 +208,7 @@ class User:
     instrument_ids: dict = field(default_factory=dict)  # client_request_id -> (terms, first answer)
     reports: list = field(default_factory=list)  # report_seq n is at n - 1
     positions: dict = field(default_factory=dict)  # book -> Position
-    limits: object = field(default_factory=risk_limits_pb2.UserRiskLimits)
+    limits: object = field(default_factory=pb.UserRiskLimits)
     book_limits: dict = field(default_factory=dict)  # symbol -> InstrumentRiskLimits
     windows: dict = field(default_factory=dict)  # (limit name, symbol) -> Window
 
@@ -296,8 +292,8 @@ class Order:
     terms: dict  # as inserted, defaults filled in
     created: int
     filled: int = 0
-    status: int = execution_pb2.ORDER_STATUS_OPEN
-    cancel_reason: int = execution_pb2.CANCEL_REASON_UNSPECIFIED
+    status: int = pb.ORDER_STATUS_OPEN
+    cancel_reason: int = pb.CANCEL_REASON_UNSPECIFIED
     event_seq: int = 0
 
     @property
@@ -311,14 +307,14 @@ class Order:
     @property
     def open(self):
         """Lots that may still trade."""
-        return self.terms["quantity"] - self.filled if self.status == execution_pb2.ORDER_STATUS_OPEN else 0
+        return self.terms["quantity"] - self.filled if self.status == pb.ORDER_STATUS_OPEN else 0
 
     @property
     def amount(self):
         return self.book.amount(self.price, self.open)
 
     def message(self):
-        return execution_pb2.Order(
+        return pb.Order(
             **self.terms,
             order_id=self.order_id,
             filled_quantity=self.filled,
@@ -342,7 +338,7 @@ class Change:
 class Book:
     """An instrument and its orders."""
 
-    instrument: common_pb2.Instrument
+    instrument: pb.Instrument
     levels: dict = field(default_factory=lambda: {BUY: {}, SELL: {}})  # price -> orders, oldest first
     changes: list = field(default_factory=list)  # book_seq n is at n - 1
     trades: list = field(default_factory=list)  # of the event that is under way
@@ -400,8 +396,7 @@ def best_first(levels, side):
     """PriceLevels of a dict price -> (lots, orders)."""
     prices = sorted(levels, reverse=side == BUY)
     return [
-        common_pb2.PriceLevel(price_e4=price, quantity=levels[price][0], order_count=levels[price][1])
-        for price in prices
+        pb.PriceLevel(price_e4=price, quantity=levels[price][0], order_count=levels[price][1]) for price in prices
     ]
 
 
@@ -455,12 +450,12 @@ class Follower:
         self.advance(len(self.book.changes))
         self.sent, self.news_since_heartbeat = self.place, True
         if self.top:
-            return info_pb2.SubscribeOrderBooksResponse(top_of_book=self.top_of_book(event_seq))
-        return info_pb2.SubscribeOrderBooksResponse(snapshot=self.snapshot(event_seq))
+            return pb.SubscribeOrderBooksResponse(top_of_book=self.top_of_book(event_seq))
+        return pb.SubscribeOrderBooksResponse(snapshot=self.snapshot(event_seq))
 
     def snapshot(self, event_seq):
         bids, asks = self.view()
-        return info_pb2.BookSnapshot(
+        return pb.BookSnapshot(
             symbol=self.book.symbol,
             book_seq=self.place,
             event_seq=event_seq,
@@ -472,7 +467,7 @@ class Follower:
 
     def top_of_book(self, event_seq):
         bids, asks = self.view()
-        return info_pb2.TopOfBook(
+        return pb.TopOfBook(
             symbol=self.book.symbol,
             book_seq=self.place,
             event_seq=event_seq,
@@ -496,14 +491,14 @@ class Follower:
                 continue  # Nothing that this subscriber sees.
             sent, self.sent, self.news_since_heartbeat = self.sent, self.place, True
             if self.top:
-                yield info_pb2.SubscribeOrderBooksResponse(top_of_book=self.top_of_book(change.event_seq))
+                yield pb.SubscribeOrderBooksResponse(top_of_book=self.top_of_book(change.event_seq))
             elif len(trades) > CONFLATED_TRADES_MAX:
-                gap = info_pb2.Gap(symbol=self.book.symbol, after_book_seq=sent, through_book_seq=self.place)
+                gap = pb.Gap(symbol=self.book.symbol, after_book_seq=sent, through_book_seq=self.place)
                 snapshot = self.snapshot(change.event_seq)
-                yield info_pb2.SubscribeOrderBooksResponse(gap=gap)
-                yield info_pb2.SubscribeOrderBooksResponse(snapshot=snapshot)
+                yield pb.SubscribeOrderBooksResponse(gap=gap)
+                yield pb.SubscribeOrderBooksResponse(snapshot=snapshot)
             else:
-                update = info_pb2.BookUpdate(
+                update = pb.BookUpdate(
                     symbol=self.book.symbol,
                     prev_book_seq=sent,
                     book_seq=self.place,
@@ -512,10 +507,10 @@ class Follower:
                     asks=differences(before[1], now[1]),
                     trades=trades,
                 )
-                yield info_pb2.SubscribeOrderBooksResponse(update=update)
+                yield pb.SubscribeOrderBooksResponse(update=update)
 
     def state(self):
-        return info_pb2.BookState(
+        return pb.BookState(
             symbol=self.book.symbol, book_seq=self.sent, checksum=0 if self.top else checksum(*self.view())
         )
 
@@ -524,7 +519,7 @@ def differences(before, now):
     """Levels that changed or came, and with quantity 0 those that went."""
     was = {level.price_e4: level for level in before}
     here = {level.price_e4 for level in now}
-    gone = [common_pb2.PriceLevel(price_e4=price) for price in was if price not in here]
+    gone = [pb.PriceLevel(price_e4=price) for price in was if price not in here]
     return gone + [level for level in now if was.get(level.price_e4) != level]
 
 
@@ -532,13 +527,7 @@ def differences(before, now):
 # The exchange: one state, five services
 
 
-class Exchange(
-    admin_pb2_grpc.AdminServiceServicer,
-    auth_pb2_grpc.AuthServiceServicer,
-    execution_pb2_grpc.ExecutionServiceServicer,
-    info_pb2_grpc.InfoServiceServicer,
-    risk_limits_pb2_grpc.RiskLimitsServiceServicer,
-):
+class Exchange:
     def __init__(self, users):
         self.users = users
         self.sessions = {}  # by token
@@ -567,7 +556,7 @@ class Exchange(
 
     def want(self, user, role):
         if role not in user.roles:
-            name = auth_pb2.Role.Name(role)
+            name = pb.Role.Name(role)
             raise Refused("MISSING_ROLE", f"this wants {name}", role=name)
 
     async def Login(self, request, context):
@@ -578,14 +567,14 @@ class Exchange(
         session = Session(secrets.token_urlsafe(32), user)
         session.use()
         self.sessions[session.token] = session
-        return auth_pb2.LoginResponse(token=session.token, roles=user.roles, expires_unix_ns=session.expires)
+        return pb.LoginResponse(token=session.token, roles=user.roles, expires_unix_ns=session.expires)
 
     @rpc()
     def Logout(self, request, session):
         session.ended = True
         del self.sessions[session.token]
         self.wake()
-        return auth_pb2.LogoutResponse()
+        return pb.LogoutResponse()
 
     # -- Events
 
@@ -594,13 +583,23 @@ class Exchange(
         self.pulse.set()
         self.pulse = asyncio.Event()
 
-    async def wait(self, session, event_seq, deadline):
-        """Until there is an event after this one, or until the deadline. Ends the stream of a session that
-        ended."""
-        if self.event_seq <= event_seq and not session.ended:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.pulse.wait(), max(0, deadline - time.monotonic()))
-        session.use()
+    async def follow(self, session, news, heartbeat, also_when_busy=False):
+        """A stream: what is new after each event, and a heartbeat when nothing was sent for a second, or once a
+        second. Ends with its session."""
+        due = time.monotonic() + HEARTBEAT
+        while True:
+            event_seq = self.event_seq  # When this round is done, everything up to here was sent.
+            for message in news():
+                yield message
+                if not also_when_busy:
+                    due = time.monotonic() + HEARTBEAT
+            if time.monotonic() >= due:
+                yield heartbeat(event_seq)
+                due = time.monotonic() + HEARTBEAT
+            if self.event_seq == event_seq and not session.ended:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.pulse.wait(), max(0, due - time.monotonic()))
+            session.use()
 
     @contextlib.contextmanager
     def event(self):
@@ -619,7 +618,7 @@ class Exchange(
     def report(self, kind, order, fill=None, aggressor=False):
         order.event_seq = self.event_seq
         order.user.reports.append(
-            execution_pb2.ExecutionReport(
+            pb.ExecutionReport(
                 report_seq=len(order.user.reports) + 1,
                 kind=kind,
                 order=order.message(),
@@ -646,11 +645,11 @@ class Exchange(
         check(re.fullmatch(r"[A-Z]{3}", request.currency), "currency", "an ISO 4217 code, three letters")
         check(1 <= request.multiplier <= MULTIPLIER_MAX, "multiplier", f"1 to {MULTIPLIER_MAX}")
         check(1 <= request.tick_size_e4 <= PRICE_MAX, "tick_size_e4", f"1 to {PRICE_MAX}")
-        check_enum(common_pb2.TradingPhase, request.initial_phase, "initial_phase", unset=True)
-        check(request.initial_phase != common_pb2.TRADING_PHASE_CLOSED, "initial_phase", "not CLOSED")
+        check_enum(pb.TradingPhase, request.initial_phase, "initial_phase", unset=True)
+        check(request.initial_phase != pb.TRADING_PHASE_CLOSED, "initial_phase", "not CLOSED")
         check_text(request.client_request_id, "client_request_id", 64)
 
-        phase = request.initial_phase or common_pb2.TRADING_PHASE_CONTINUOUS
+        phase = request.initial_phase or pb.TRADING_PHASE_CONTINUOUS
         request.initial_phase = phase
         terms = request.SerializeToString(deterministic=True)
         if request.client_request_id in session.user.instrument_ids:
@@ -663,7 +662,7 @@ class Exchange(
 
         self.tick()
         with self.event():
-            instrument = common_pb2.Instrument(
+            instrument = pb.Instrument(
                 symbol=request.symbol,
                 description=request.description,
                 currency=request.currency,
@@ -675,7 +674,7 @@ class Exchange(
             )
             self.books[request.symbol] = Book(instrument)
             self.instruments.append(instrument)
-            answer = admin_pb2.CreateInstrumentResponse(instrument=instrument, event_seq=self.event_seq)
+            answer = pb.CreateInstrumentResponse(instrument=instrument, event_seq=self.event_seq)
             if request.client_request_id:
                 session.user.instrument_ids[request.client_request_id] = (terms, answer)
         return answer
@@ -685,7 +684,7 @@ class Exchange(
         most = page(request)
         check(re.fullmatch(SYMBOL, request.page_token or "-"), "page_token", "not of a previous answer")
         symbols = sorted(symbol for symbol in self.books if symbol > request.page_token)
-        return info_pb2.ListInstrumentsResponse(
+        return pb.ListInstrumentsResponse(
             instruments=[self.books[symbol].instrument for symbol in symbols[:most]],
             next_page_token=symbols[most - 1] if len(symbols) > most else "",
         )
@@ -695,19 +694,20 @@ class Exchange(
         # One turn: all instruments, the event that they show, and the place in the log.
         place, event_seq = len(self.instruments), self.event_seq
         for instrument in [book.instrument for book in self.books.values()]:
-            yield info_pb2.SubscribeInstrumentsResponse(instrument=instrument)
-        yield info_pb2.SubscribeInstrumentsResponse(snapshot_complete_event_seq=event_seq)
-        deadline = time.monotonic() + HEARTBEAT
-        while True:
-            event_seq = self.event_seq
+            yield pb.SubscribeInstrumentsResponse(instrument=instrument)
+        yield pb.SubscribeInstrumentsResponse(snapshot_complete_event_seq=event_seq)
+
+        def news():
+            nonlocal place
             while place < len(self.instruments):
                 place += 1
-                yield info_pb2.SubscribeInstrumentsResponse(instrument=self.instruments[place - 1])
-                deadline = time.monotonic() + HEARTBEAT
-            if time.monotonic() >= deadline:
-                yield info_pb2.SubscribeInstrumentsResponse(heartbeat_event_seq=event_seq)
-                deadline = time.monotonic() + HEARTBEAT
-            await self.wait(session, event_seq, deadline)
+                yield pb.SubscribeInstrumentsResponse(instrument=self.instruments[place - 1])
+
+        def heartbeat(event_seq):
+            return pb.SubscribeInstrumentsResponse(heartbeat_event_seq=event_seq)
+
+        async for message in self.follow(session, news, heartbeat):
+            yield message
 
     # -- Orders
 
@@ -737,14 +737,14 @@ class Exchange(
             self.orders += 1
             order = Order(self.orders, user, book, terms, created=self.now)
             user.orders[order.order_id] = order
-            self.report(execution_pb2.EXECUTION_KIND_ACCEPTED, order)
+            self.report(pb.EXECUTION_KIND_ACCEPTED, order)
             fills = self.match(order)
             if order.open and terms["time_in_force"] == IMMEDIATE:
-                self.end(order, execution_pb2.CANCEL_REASON_TIME_IN_FORCE)
+                self.end(order, pb.CANCEL_REASON_TIME_IN_FORCE)
             elif order.open:
                 book.add(order)
                 user.open[order.order_id] = order
-            answer = execution_pb2.InsertOrderResponse(
+            answer = pb.InsertOrderResponse(
                 order_id=order.order_id,
                 status=order.status,
                 filled_quantity=order.filled,
@@ -760,16 +760,16 @@ class Exchange(
 
     def order_terms(self, request):
         """Checks the form of a new order, and fills the defaults in."""
-        market = request.type == execution_pb2.ORDER_TYPE_MARKET
+        market = request.type == pb.ORDER_TYPE_MARKET
         life = request.time_in_force or (IMMEDIATE if market else RESTS)
         rests = life == RESTS
-        check_enum(common_pb2.Side, request.side, "side")
+        check_enum(pb.Side, request.side, "side")
         check(1 <= request.quantity <= QUANTITY_MAX, "quantity", f"1 to {QUANTITY_MAX}")
         check(abs(request.price_e4) <= PRICE_MAX, "price_e4", f"at most {PRICE_MAX} either way")
-        check_enum(execution_pb2.OrderType, request.type, "type", unset=True)
-        check_enum(execution_pb2.TimeInForce, life, "time_in_force")
+        check_enum(pb.OrderType, request.type, "type", unset=True)
+        check_enum(pb.TimeInForce, life, "time_in_force")
         stp = request.self_trade_prevention
-        check_enum(execution_pb2.SelfTradePrevention, stp, "self_trade_prevention", unset=True)
+        check_enum(pb.SelfTradePrevention, stp, "self_trade_prevention", unset=True)
         check_text(request.client_order_id, "client_order_id", 36)
         check(not (market and request.price_e4), "price_e4", "0 for a market order")
         check(not (market and rests), "time_in_force", "a market order never rests")
@@ -779,27 +779,27 @@ class Exchange(
             "side": request.side,
             "price_e4": request.price_e4,
             "quantity": request.quantity,
-            "type": request.type or execution_pb2.ORDER_TYPE_LIMIT,
+            "type": request.type or pb.ORDER_TYPE_LIMIT,
             "time_in_force": life,
             "post_only": request.post_only,
-            "self_trade_prevention": stp or execution_pb2.SELF_TRADE_PREVENTION_CANCEL_INCOMING,
+            "self_trade_prevention": stp or pb.SELF_TRADE_PREVENTION_CANCEL_INCOMING,
             "client_order_id": request.client_order_id,
         }
 
     def refuse_extensions(self, terms, book):
         """What stage 8 and 10 would add here."""
-        if book.instrument.phase == common_pb2.TRADING_PHASE_AUCTION:
+        if book.instrument.phase == pb.TRADING_PHASE_AUCTION:
             raise NotHere("the call auction")
-        if book.instrument.phase != common_pb2.TRADING_PHASE_CONTINUOUS:
-            phase = common_pb2.TradingPhase.Name(book.instrument.phase)
+        if book.instrument.phase != pb.TRADING_PHASE_CONTINUOUS:
+            phase = pb.TradingPhase.Name(book.instrument.phase)
             raise Refused("PHASE_FORBIDS", f"the book is in {phase}", phase=phase)
-        if terms["type"] == execution_pb2.ORDER_TYPE_MARKET:
+        if terms["type"] == pb.ORDER_TYPE_MARKET:
             raise NotHere("a market order")
-        if terms["time_in_force"] == execution_pb2.TIME_IN_FORCE_FILL_OR_KILL:
+        if terms["time_in_force"] == pb.TIME_IN_FORCE_FILL_OR_KILL:
             raise NotHere("fill or kill")
         if terms["post_only"]:
             raise NotHere("post-only")
-        if terms["self_trade_prevention"] != execution_pb2.SELF_TRADE_PREVENTION_CANCEL_INCOMING:
+        if terms["self_trade_prevention"] != pb.SELF_TRADE_PREVENTION_CANCEL_INCOMING:
             raise NotHere("self-trade prevention that cancels the resting order")
 
     def match(self, order):
@@ -809,7 +809,7 @@ class Exchange(
             price = book.best(OPPOSITE[order.side])
             resting = book.levels[OPPOSITE[order.side]][price][0]
             if resting.user is order.user:
-                self.end(order, execution_pb2.CANCEL_REASON_SELF_TRADE)
+                self.end(order, pb.CANCEL_REASON_SELF_TRADE)
                 break
             lots = min(order.open, resting.open)
             fills.append(self.trade(resting, order, price, lots))
@@ -818,7 +818,7 @@ class Exchange(
     def trade(self, resting, incoming, price, lots):
         book = resting.book
         book.touch(resting.side, price)
-        trade = common_pb2.Trade(
+        trade = pb.Trade(
             trade_id=len(self.tape) + 1,
             symbol=book.symbol,
             price_e4=price,
@@ -830,7 +830,7 @@ class Exchange(
         self.tape.append(trade)
         book.trades.append(trade)
         book.last_price = price
-        fill = execution_pb2.Fill(trade_id=trade.trade_id, price_e4=price, quantity=lots)
+        fill = pb.Fill(trade_id=trade.trade_id, price_e4=price, quantity=lots)
         for order in (resting, incoming):
             sign = 1 if order.side == BUY else -1
             position = order.user.positions.setdefault(book, Position())
@@ -842,8 +842,8 @@ class Exchange(
                 del order.user.open[order.order_id]
             order.filled += lots
             if whole:
-                order.status = execution_pb2.ORDER_STATUS_FILLED
-            self.report(execution_pb2.EXECUTION_KIND_FILL, order, fill, aggressor=order is incoming)
+                order.status = pb.ORDER_STATUS_FILLED
+            self.report(pb.EXECUTION_KIND_FILL, order, fill, aggressor=order is incoming)
         return fill
 
     def end(self, order, reason):
@@ -851,8 +851,8 @@ class Exchange(
         left = order.open
         if order.user.open.pop(order.order_id, None):
             order.book.remove(order)
-        order.status, order.cancel_reason = execution_pb2.ORDER_STATUS_CANCELLED, reason
-        self.report(execution_pb2.EXECUTION_KIND_CANCELLED, order)
+        order.status, order.cancel_reason = pb.ORDER_STATUS_CANCELLED, reason
+        self.report(pb.EXECUTION_KIND_CANCELLED, order)
         return left
 
     @rpc(TRADER)
@@ -871,15 +871,15 @@ class Exchange(
         with self.event():
             self.touched.append(order.book)
             self.count(user)
-            left = self.end(order, execution_pb2.CANCEL_REASON_USER)
-        return execution_pb2.CancelOrderResponse(
+            left = self.end(order, pb.CANCEL_REASON_USER)
+        return pb.CancelOrderResponse(
             order_id=order.order_id, cancelled_quantity=left, event_seq=self.event_seq, time_unix_ns=self.now
         )
 
     @rpc(TRADER)
     def CancelAllOrders(self, request, session):
         user = session.user
-        check_enum(common_pb2.Side, request.side, "side", unset=True)
+        check_enum(pb.Side, request.side, "side", unset=True)
         book = self.book(request.symbol) if request.symbol else None
         self.tick()
         with self.event():
@@ -891,8 +891,8 @@ class Exchange(
             ]
             self.touched.extend({order.book: None for order in orders})
             for order in orders:
-                self.end(order, execution_pb2.CANCEL_REASON_USER)
-        return execution_pb2.CancelAllOrdersResponse(
+                self.end(order, pb.CANCEL_REASON_USER)
+        return pb.CancelAllOrdersResponse(
             order_ids=[order.order_id for order in orders[:PAGE_MAX]],
             event_seq=self.event_seq,
             cancelled_orders=len(orders),
@@ -914,7 +914,7 @@ class Exchange(
             after = int(request.page_token or 0)
             orders = [order for order in user.open.values() if order.order_id > after]
         orders = [order for order in orders if request.symbol in ("", order.book.symbol)]
-        return execution_pb2.ListOrdersResponse(
+        return pb.ListOrdersResponse(
             orders=[order.message() for order in orders[:most]],
             next_page_token=str(orders[most - 1].order_id) if len(orders) > most else "",
         )
@@ -927,7 +927,7 @@ class Exchange(
         for book in sorted(books, key=lambda book: book.symbol):
             held = user.positions.get(book, Position())
             positions.append(
-                execution_pb2.Position(
+                pb.Position(
                     symbol=book.symbol,
                     quantity=int64(held.lots),
                     cash_e4=int64(held.cash),
@@ -936,7 +936,7 @@ class Exchange(
                     open_sell_quantity=self.open_lots(user, book, SELL),
                 )
             )
-        return execution_pb2.ListPositionsResponse(positions=positions, event_seq=self.event_seq)
+        return pb.ListPositionsResponse(positions=positions, event_seq=self.event_seq)
 
     def open_lots(self, user, book, side):
         return sum(order.open for order in user.open.values() if order.book is book and order.side == side)
@@ -949,18 +949,19 @@ class Exchange(
         place = request.after_report_seq if request.HasField("after_report_seq") else len(reports)
         if place > len(reports):
             raise Refused("CANNOT_RESUME", "this report_seq lies in the future")
-        yield execution_pb2.SubscribeExecutionReportsResponse(subscribed_report_seq=len(reports))
-        deadline = time.monotonic() + HEARTBEAT
-        while True:
-            event_seq = self.event_seq
+        yield pb.SubscribeExecutionReportsResponse(subscribed_report_seq=len(reports))
+
+        def news():
+            nonlocal place
             while place < len(reports):
                 place += 1
-                yield execution_pb2.SubscribeExecutionReportsResponse(report=reports[place - 1])
-                deadline = time.monotonic() + HEARTBEAT
-            if time.monotonic() >= deadline:
-                yield execution_pb2.SubscribeExecutionReportsResponse(heartbeat_report_seq=place)
-                deadline = time.monotonic() + HEARTBEAT
-            await self.wait(session, event_seq, deadline)
+                yield pb.SubscribeExecutionReportsResponse(report=reports[place - 1])
+
+        def heartbeat(event_seq):
+            return pb.SubscribeExecutionReportsResponse(heartbeat_report_seq=place)
+
+        async for message in self.follow(session, news, heartbeat):
+            yield message
 
     # -- Market data
 
@@ -968,55 +969,54 @@ class Exchange(
     def GetOrderBook(self, request, session):
         check(request.depth >= 0, "depth", "at least 0")
         follower = Follower(self.book(request.symbol), depth=request.depth)
-        return info_pb2.GetOrderBookResponse(book=follower.whole(self.event_seq).snapshot)
+        return pb.GetOrderBookResponse(book=follower.whole(self.event_seq).snapshot)
 
     @rpc()
     async def SubscribeOrderBooks(self, request, session):
-        check_enum(info_pb2.BookView, request.view, "view")
-        check_enum(info_pb2.Delivery, request.delivery, "delivery", unset=True)
+        check_enum(pb.BookView, request.view, "view")
+        check_enum(pb.Delivery, request.delivery, "delivery", unset=True)
         check(request.depth >= 0, "depth", "at least 0")
-        top = request.view == info_pb2.BOOK_VIEW_TOP_OF_BOOK
-        conflated = request.delivery == info_pb2.DELIVERY_CONFLATED
+        top = request.view == pb.BOOK_VIEW_TOP_OF_BOOK
+        conflated = request.delivery == pb.DELIVERY_CONFLATED
         cursors = {cursor.symbol: cursor.book_seq for cursor in request.resume_after}
-        check(not cursors or not (top or conflated or request.depth), "resume_after", "lossless full PRICE_DEPTH only")
+        check(
+            not cursors or not (top or conflated or request.depth), "resume_after", "lossless full PRICE_DEPTH only"
+        )
 
         followers, whole, statuses = {}, [], []
         for symbol in request.symbols:
-            reason = common_pb2.ERROR_REASON_UNSPECIFIED
+            reason = pb.ERROR_REASON_UNSPECIFIED
             if symbol not in self.books:
-                reason = common_pb2.ERROR_REASON_UNKNOWN_INSTRUMENT
+                reason = pb.ERROR_REASON_UNKNOWN_INSTRUMENT
             elif symbol not in followers:
                 followers[symbol] = Follower(self.books[symbol], top, request.depth, conflated)
                 if symbol not in cursors:
                     whole.append(symbol)
                 elif not followers[symbol].resume(cursors[symbol]):
                     whole.append(symbol)
-                    reason = common_pb2.ERROR_REASON_CANNOT_RESUME
-            statuses.append(info_pb2.Subscribed.Status(symbol=symbol, reason=reason))
-        yield info_pb2.SubscribeOrderBooksResponse(subscribed=info_pb2.Subscribed(statuses=statuses))
+                    reason = pb.ERROR_REASON_CANNOT_RESUME
+            statuses.append(pb.Subscribed.Status(symbol=symbol, reason=reason))
+        yield pb.SubscribeOrderBooksResponse(subscribed=pb.Subscribed(statuses=statuses))
 
-        deadline = time.monotonic() + HEARTBEAT
-        while True:
-            event_seq = self.event_seq  # When this round is done, everything up to here was sent.
+        def news():
             if not request.symbols:
                 for symbol in [symbol for symbol in self.books if symbol not in followers]:
                     followers[symbol] = Follower(self.books[symbol], top, request.depth, conflated)
                     whole.append(symbol)
-            for symbol in whole:
-                yield followers[symbol].whole(self.event_seq)
-            whole = []
+            while whole:
+                yield followers[whole.pop(0)].whole(self.event_seq)
             for follower in followers.values():
-                for message in follower.news():
-                    yield message
-            if time.monotonic() >= deadline:
-                told = [follower for follower in followers.values() if follower.news_since_heartbeat]
-                states = [follower.state() for follower in told]
-                for follower in told:
-                    follower.news_since_heartbeat = False
-                heartbeat = info_pb2.Heartbeat(event_seq=event_seq, books=states)
-                yield info_pb2.SubscribeOrderBooksResponse(heartbeat=heartbeat)
-                deadline = time.monotonic() + HEARTBEAT
-            await self.wait(session, event_seq, deadline)
+                yield from follower.news()
+
+        def heartbeat(event_seq):
+            told = [follower for follower in followers.values() if follower.news_since_heartbeat]
+            for follower in told:
+                follower.news_since_heartbeat = False
+            states = [follower.state() for follower in told]
+            return pb.SubscribeOrderBooksResponse(heartbeat=pb.Heartbeat(event_seq=event_seq, books=states))
+
+        async for message in self.follow(session, news, heartbeat, also_when_busy=True):
+            yield message
 
     @rpc()
     def ListTrades(self, request, session):
@@ -1029,7 +1029,7 @@ class Exchange(
                 trades.append(trade)
                 if len(trades) > most:
                     break
-        return info_pb2.ListTradesResponse(trades=trades[:most], has_more=len(trades) > most)
+        return pb.ListTradesResponse(trades=trades[:most], has_more=len(trades) > most)
 
     @rpc()
     async def SubscribeTrades(self, request, session):
@@ -1037,20 +1037,21 @@ class Exchange(
         place = request.after_trade_id if request.HasField("after_trade_id") else len(self.tape)
         if place > len(self.tape):
             raise Refused("CANNOT_RESUME", "this trade_id lies in the future")
-        yield info_pb2.SubscribeTradesResponse(through_trade_id=place)
-        deadline = time.monotonic() + HEARTBEAT
-        while True:
-            event_seq = self.event_seq
+        yield pb.SubscribeTradesResponse(through_trade_id=place)
+
+        def news():
+            nonlocal place
             while place < len(self.tape):
                 new, place = self.tape[place : place + PAGE_MAX], min(place + PAGE_MAX, len(self.tape))
                 trades = [trade for trade in new if not symbols or trade.symbol in symbols]
                 if trades:
-                    yield info_pb2.SubscribeTradesResponse(trades=trades, through_trade_id=place)
-                    deadline = time.monotonic() + HEARTBEAT
-            if time.monotonic() >= deadline:
-                yield info_pb2.SubscribeTradesResponse(through_trade_id=place)
-                deadline = time.monotonic() + HEARTBEAT
-            await self.wait(session, event_seq, deadline)
+                    yield pb.SubscribeTradesResponse(trades=trades, through_trade_id=place)
+
+        def heartbeat(event_seq):
+            return pb.SubscribeTradesResponse(through_trade_id=place)
+
+        async for message in self.follow(session, news, heartbeat):
+            yield message
 
     # -- Risk limits
 
@@ -1146,7 +1147,7 @@ class Exchange(
         with self.event():
             user.limits = request.limits
             self.begin_windows(user, request.limits, "")
-        return risk_limits_pb2.SetUserRiskLimitsResponse(event_seq=self.event_seq)
+        return pb.SetUserRiskLimitsResponse(event_seq=self.event_seq)
 
     @rpc(ADMIN)
     def SetInstrumentRiskLimits(self, request, session):
@@ -1157,17 +1158,17 @@ class Exchange(
         with self.event():
             user.book_limits[book.symbol] = request.limits
             self.begin_windows(user, request.limits, book.symbol)
-        return risk_limits_pb2.SetInstrumentRiskLimitsResponse(event_seq=self.event_seq)
+        return pb.SetInstrumentRiskLimitsResponse(event_seq=self.event_seq)
 
     @rpc()
     def GetUserRiskLimits(self, request, session):
-        return risk_limits_pb2.GetUserRiskLimitsResponse(limits=self.whose(request, session).limits)
+        return pb.GetUserRiskLimitsResponse(limits=self.whose(request, session).limits)
 
     @rpc()
     def GetInstrumentRiskLimits(self, request, session):
         limits = self.whose(request, session).book_limits
         some = {symbol: limit for symbol, limit in limits.items() if limit.ListFields()}
-        return risk_limits_pb2.GetInstrumentRiskLimitsResponse(limits_by_symbol=some)
+        return pb.GetInstrumentRiskLimitsResponse(limits_by_symbol=some)
 
     @rpc()
     def GetRiskUsage(self, request, session):
@@ -1179,14 +1180,13 @@ class Exchange(
             limits = user.book_limits.get(symbol) if symbol else user.limits
             is_set = {descriptor.name: value for descriptor, value in limits.ListFields()} if limits else {}
             for name in sorted({*is_set, "max_outstanding_quantity", "max_outstanding_amount_e4"}):
-                usage = risk_limits_pb2.RiskUsage(limit_name=name, symbol=symbol)
+                usage = pb.RiskUsage(limit_name=name, symbol=symbol)
                 usage.current = int64(self.used(user, name, symbol))
                 if name in is_set:
                     usage.limit = is_set[name].limit if name.endswith("_rolling_limit") else is_set[name]
                 if name in is_set or usage.current:
                     usages.append(usage)
-        return risk_limits_pb2.GetRiskUsageResponse(usages=usages, event_seq=self.event_seq)
-
+        return pb.GetRiskUsageResponse(usages=usages, event_seq=self.event_seq)
 
     # -- What belongs to the extensions
 
@@ -1210,8 +1210,8 @@ async def main():
     # Two programs at one port would share its connections.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     exchange = Exchange(users)
-    for add in SERVICES.values():
-        add(exchange, server)
+    for service in SERVICES:
+        getattr(pb, f"add_{service}Servicer_to_server")(exchange, server)
     serving = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(serving, server)
     names = [f"optivex.v1.{service}" for service in SERVICES]
