@@ -586,7 +586,7 @@ faults! {
     StreamForgetsRetry, "stream-forgets-retry", "CommandError does not say when to retry.",
         "order-entry/refusals-as-unary", "whether to retry later";
     StreamQueueDrops, "stream-queue-drops", "A stream's queue loses the command that comes when it grows.",
-        "order-entry/thousands-in-flight", "5,000";
+        "order-entry/thousands-in-flight", "request_id of answer 1025";
     HalfCloseIsError, "half-close-is-error", "The end of a stream's commands is an error to its reader: CANCELLED.",
         "order-entry/half-close", "the stream to end with OK";
     HalfCloseDrops, "half-close-drops", "A half-close is taken for the end of the stream: what is not answered yet never is.",

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use optivex_proto::v1::ErrorReason;
+use optivex_proto::v1::{ErrorReason, OrderEntryRequest, OrderEntryResponse};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -214,10 +214,13 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
     pub async fn next(&mut self) -> Verdict<Reply<R>> {
         self.answers.next().await
     }
+}
 
+impl Duplex<OrderEntryRequest, OrderEntryResponse> {
     /// Sends all of these and says that nothing more comes, while the answers are read: as many are in
-    /// flight as the exchange takes. The answers up to the end with OK, one for each.
-    pub async fn all(mut self, messages: Vec<Q>) -> Verdict<Vec<Reply<R>>> {
+    /// flight as the exchange takes. The answers up to the end with OK, one for each, in the order sent.
+    pub async fn all(mut self, messages: Vec<OrderEntryRequest>) -> Verdict<Vec<Reply<OrderEntryResponse>>> {
+        let ids: Vec<u64> = messages.iter().map(|message| message.request_id).collect();
         let count = messages.len();
         let mut answers = std::mem::replace(&mut self.answers, Stream::none(self.at.clone()));
         // Sending has no patience of its own: it waits for the reading, and that has.
@@ -236,9 +239,11 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
         };
         let reading = async {
             let mut all = Vec::with_capacity(count);
-            while all.len() < count {
-                let what = format!("answer {} of {count}", all.len() + 1);
-                all.push(answers.expecting(&what).await?);
+            for (place, id) in (1..).zip(ids) {
+                let answer = answers.expecting(&format!("answer {place} of {count}")).await?;
+                // At once: the first that is out of order is the one to look at.
+                answer.has(&format!("request_id of answer {place}"), |answer| answer.request_id, id)?;
+                all.push(answer);
             }
             match answers.read(answers.patience).await {
                 Next::End(None) => Ok(all),
@@ -252,10 +257,22 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
                 )),
             }
         };
-        // What the reading says goes first: it knows how the stream ended.
-        let (sent, read) = futures_util::future::join(sending, reading).await;
-        let all = read?;
-        sent?;
-        Ok(all)
+        tokio::pin!(sending, reading);
+        let mut sent = None;
+        loop {
+            tokio::select! {
+                // What the reading says goes first: it knows how the stream ended.
+                biased;
+                read = &mut reading => {
+                    let all = read?;
+                    match sent {
+                        Some(sent) => sent?,
+                        None => sending.await?,
+                    }
+                    return Ok(all);
+                }
+                result = &mut sending, if sent.is_none() => sent = Some(result),
+            }
+        }
     }
 }
