@@ -162,7 +162,7 @@ impl Book {
         let level = &mut self.levels[at as usize];
         level.total.quantity += quantity;
         level.total.order_count += 1;
-        if (fault!(LastInFirstOut) || fault!(PriorityForgotten)) && level.head != NIL {
+        if fault!(LastInFirstOut | PriorityForgotten) && level.head != NIL {
             let head = std::mem::replace(&mut level.head, slot);
             orders.node_mut(head).prev = slot;
             let node = orders.node_mut(slot);

@@ -10,14 +10,14 @@
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
 #[cfg(not(feature = "faults"))]
 macro_rules! fault {
-    ($fault:ident) => {
+    ($($fault:ident)|+) => {
         false
     };
 }
 #[cfg(feature = "faults")]
 macro_rules! fault {
-    ($fault:ident) => {
-        optivex_faults::planted(optivex_faults::Fault::$fault)
+    ($($fault:ident)|+) => {
+        ($(optivex_faults::planted(optivex_faults::Fault::$fault))||+)
     };
 }
 
