@@ -5,6 +5,10 @@
 
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
 #[cfg(not(feature = "faults"))]
+#[allow(
+    unused_macros,
+    reason = "at times all faults of the server stand in its module `faults`"
+)]
 macro_rules! fault {
     ($fault:ident) => {
         false

@@ -307,6 +307,12 @@ fn conflated() -> Option<Lens> {
                     out.push(Event::Update(merged));
                 }
             }
+            if fault!(ConflatedKeepsFirstTotals) {
+                // It believes in what it merged.
+                for state in &mut heartbeat.books {
+                    state.checksum = sum(&held.bids(usize::MAX), &held.asks(usize::MAX));
+                }
+            }
             out.push(Event::Heartbeat(heartbeat));
         }
         _ => out.push(event),
