@@ -162,11 +162,7 @@ impl Book {
         let level = &mut self.levels[at as usize];
         level.total.quantity += quantity;
         level.total.order_count += 1;
-<<<<<<< HEAD
         if fault!(PriorityForgotten) && level.head != NIL {
-=======
-        if fault!(LastInFirstOut | PriorityForgotten) && level.head != NIL {
->>>>>>> fc
             let head = std::mem::replace(&mut level.head, slot);
             orders.node_mut(head).prev = slot;
             let node = orders.node_mut(slot);

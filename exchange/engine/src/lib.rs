@@ -10,18 +10,14 @@
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
 #[cfg(not(feature = "faults"))]
 macro_rules! fault {
-<<<<<<< HEAD
     ($($fault:tt)+) => {
-=======
-    ($($fault:ident)|+) => {
->>>>>>> fc
         false
     };
 }
 #[cfg(feature = "faults")]
 macro_rules! fault {
-    ($($fault:ident)|+) => {
-        ($(optivex_faults::planted(optivex_faults::Fault::$fault))||+)
+    ($fault:ident) => {
+        optivex_faults::planted(optivex_faults::Fault::$fault)
     };
     ($fault:ident in a crowd) => {
         optivex_faults::planted_in_a_crowd(optivex_faults::Fault::$fault)

@@ -595,8 +595,8 @@ faults! {
         "order-entry/same-request-ids", "several streams";
     StreamForgetsSide, "stream-forgets-side", "A cancel-all on the stream takes both sides, whichever is asked for.",
         "order-entry/cancel-all", "cancelled_orders";
-    StreamLooksAhead, "stream-looks-ahead", "Commands are checked as they come: one does not find the insert that is still on its way.",
-        "order-entry/in-flight-together", "the insert before it";
+    StreamCancelsACopy, "stream-cancels-a-copy", "A cancel on the stream tells what the insert left open, whatever changed the order since.",
+        "order-entry/in-flight-together", "cancelled";
     StreamClientIdsApart, "stream-client-ids-apart", "Each stream keeps client ids of its own.",
         "order-entry/mixed-with-unary", "the answer to the retry";
     StreamEndCancels, "stream-end-cancels", "When a stream breaks, its user's orders are cancelled.",

@@ -527,8 +527,8 @@ async fn half_close(context: Context) -> Verdict {
     for count in [0, 1, 200] {
         let commands = (0..count).map(|number| insert(number, sell(&symbol, 50, 1)));
         let answers = trader.order_entry().all(commands.collect()).await?;
-    let mut events = BTreeSet::new();
-    let mut left = BTreeSet::new();
+        let mut events = BTreeSet::new();
+        let mut left = BTreeSet::new();
     }
     let open = trader.open_orders_with(&symbol, newest).await?;
     let at = trader.whole_book(&symbol).await?;

@@ -69,9 +69,6 @@ fn change(call: &Call, stream: u64, request: &mut pb::OrderEntryRequest) {
     let Some(id) = client_id(request) else {
         return;
     };
-    if fault!(StreamLooksAhead) && call.in_flight().contains(id) {
-        *id = "not there yet".to_owned();
-    }
     if fault!(StreamClientIdsApart) {
         *id = format!("{stream}:{id}");
     }
@@ -114,6 +111,7 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
     let call = call.clone();
     let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
     let mut waiting = None;
+    let mut inserted = HashMap::new();
     Some(Lens::flat(move |mut answer: pb::OrderEntryResponse, out| {
         let more_to_come = {
             let mut in_flight = call.in_flight();
@@ -132,6 +130,15 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
                 true => first.clone_from(&answer),
                 false => answer.clone_from(first),
             }
+        }
+        match &mut answer.result {
+            Some(Outcome::Insert(insert)) if fault!(StreamCancelsACopy) => {
+                inserted.insert(insert.order_id, insert.open_quantity);
+            }
+            Some(Outcome::Cancel(cancel)) => {
+                cancel.cancelled_quantity = *inserted.get(&cancel.order_id).unwrap_or(&cancel.cancelled_quantity);
+            }
+            _ => {}
         }
         if let Some(Outcome::Error(error)) = &mut answer.result {
             if fault!(StreamCodeIsReason) {
