@@ -527,8 +527,9 @@ async fn half_close(context: Context) -> Verdict {
     for count in [0, 1, 200] {
         let commands = (0..count).map(|number| insert(number, sell(&symbol, 50, 1)));
         let answers = trader.order_entry().all(commands.collect()).await?;
-        let mut events = BTreeSet::new();
-        let mut left = BTreeSet::new();
+        for answer in &answers {
+            newest = newest.max(Some(inserted(answer)?.order_id));
+        }
     }
     let open = trader.open_orders_with(&symbol, newest).await?;
     let at = trader.whole_book(&symbol).await?;
@@ -675,8 +676,7 @@ async fn in_flight_together(context: Context) -> Verdict {
         commands.push(cancel(4, Cancelled::ClientOrderId(id)));
     }
     let answers = trader.order_entry().all(commands).await?;
-    let mut events = BTreeSet::new();
-    let mut left = BTreeSet::new();
+    let (mut events, mut left) = (BTreeSet::new(), BTreeSet::new());
     let mut last = 0;
     for of_one_order in answers.chunks(4) {
         // What was done to this order, in the order of the events.

@@ -47,7 +47,7 @@ pub(super) fn request(call: &Call) -> Option<Lens> {
         if fault!(StreamQueueDrops) && number == QUEUE + 1 {
             return;
         }
-        change(&call, stream, &mut request);
+        change(stream, &mut request);
         let inserts = match &request.command {
             Some(Command::Insert(order)) => order.client_order_id.clone(),
             _ => String::new(),
@@ -57,7 +57,7 @@ pub(super) fn request(call: &Call) -> Option<Lens> {
     }))
 }
 
-fn change(call: &Call, stream: u64, request: &mut pb::OrderEntryRequest) {
+fn change(stream: u64, request: &mut pb::OrderEntryRequest) {
     if fault!(StreamKnowsNoAmend) && matches!(request.command, Some(Command::Amend(_))) {
         request.command = None;
     }
