@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
 use crate::refusal::Refusal;
+use crate::risk::Added;
 use crate::types::{
     ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, UserId,
 };
@@ -158,6 +159,16 @@ impl Engine {
     /// Before an insert's checks of its price.
     pub(crate) fn before_checks(&self, command: &InsertOrder) -> Result<(), Refusal> {
         let id = command.client_order_id;
+        if fault!(LimitsBeforeTheBook) {
+            let terms = &command.terms;
+            let added = Added {
+                side: terms.side,
+                quantity: terms.quantity,
+                amount_e4: self.listings[command.instrument.0 as usize].amount_e4(terms.price_e4, terms.quantity),
+                order_quantity: 0,
+            };
+            self.check_limits(command.user, command.instrument, &added, self.time_unix_ns)?;
+        }
         if id.is_empty() {
             return Ok(());
         }

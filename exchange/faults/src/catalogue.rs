@@ -268,7 +268,7 @@ faults! {
     BookSeqForNothing, "book-seq-for-nothing", "A cancel-all that finds nothing moves the book_seq.",
         "depth/no-change", "changed no level";
     NewBookWithoutSnapshot, "new-book-without-snapshot", "In a subscription of all, an instrument that comes later has updates without a snapshot.",
-        "depth/all-symbols", "snapshot of the book before its first update";
+        "depth/all-symbols", "snapshot of the book before its first update", also "races";
     HeartbeatsWhenSilent, "heartbeats-when-silent", "Heartbeats come on silent streams only.",
         "depth/heartbeats", "busy";
     LostAfterSnapshot, "lost-after-snapshot", "The first change after a snapshot of a book that has levels is lost.",
@@ -477,6 +477,10 @@ faults! {
         "risk/roles", "ROLE_ADMIN";
     CancelsUncounted, "cancels-uncounted", "A cancel is no message.",
         "risk/message-rate", "cancels are messages";
+    AmendsUncounted, "amends-uncounted", "An amend is no message.",
+        "risk/message-rate-types", "amends are messages";
+    LimitsBeforeTheBook, "limits-before-the-book", "Limits are judged before what an order asks of the book.",
+        "risk/order-of-judgement-types", "Limits are judged after";
     RetriesCount, "retries-count", "The retry of a client id counts as a message.",
         "risk/message-rate-refused", "retry";
     WindowOfBuys, "window-of-buys", "Rolling limits count buy orders only.",

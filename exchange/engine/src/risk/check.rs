@@ -203,7 +203,9 @@ impl Engine {
 
     /// Counts what an accepted insert or amend adds, its message included.
     pub(crate) fn count_added(&mut self, user: UserId, account: u32, added: &Added) {
-        self.count_message(user);
+        if !(fault!(AmendsUncounted) && added.order_quantity > 0) {
+            self.count_message(user);
+        }
         let moments_max = self.limits.rolling_window_moments_max;
         if let Some(risk) = &mut self.accounts[account as usize].risk {
             if fault!(WindowOfBuys) && added.side == Side::Sell {

@@ -189,31 +189,33 @@ pub(super) fn learn(event: &optivex_engine::Event) {
 
 /// Faults of requests.
 fn request_lens(call: &Call) -> Lens {
+    // The last two follow what passes, whatever the fault is.
     access::request(call)
         .or_else(|| instruments::request(call))
         .or_else(|| load::request(call))
-        .or_else(|| order_entry::request(call))
-        .or_else(|| clients::request(call))
         .or_else(|| venue::request(call))
         .or_else(|| orders::request(call))
         .or_else(|| books::request(call))
         .or_else(|| tape::request(call))
         .or_else(|| reports::request(call))
+        .or_else(|| order_entry::request(call))
+        .or_else(|| clients::request(call))
         .unwrap_or_else(Lens::clear)
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
 fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
+    // The last two follow what passes, whatever the fault is.
     access::response(call)
         .or_else(|| instruments::response(call))
         .or_else(|| load::response(call))
-        .or_else(|| order_entry::response(call))
-        .or_else(|| clients::response(call))
         .or_else(|| venue::response(call))
         .or_else(|| orders::response(call))
         .or_else(|| books::response(call))
         .or_else(|| tape::response(call))
         .or_else(|| reports::response(call))
+        .or_else(|| order_entry::response(call))
+        .or_else(|| clients::response(call))
         .unwrap_or_else(Lens::clear)
 }
 
