@@ -41,6 +41,8 @@ struct Memory {
     unanswered_instruments: HashMap<u64, InstrumentId>,
     /// Orders that are inserted, and whose insert is not answered: by event.
     unanswered_orders: HashMap<u64, OrderId>,
+    /// Inserts that are being answered: by event.
+    answering: HashSet<u64>,
     /// Lots that were filled, by order.
     filled: HashMap<u64, i64>,
     /// The last book that was read, by symbol.
@@ -223,6 +225,8 @@ async fn insert_order(forward: &mut Forward, request: &Bytes) -> Unary {
         }
         let mut forgets = ForgetsIfDropped(Some(id));
         let answer = forward.call(&insert.encode_to_vec().into()).await;
+        // Who gives up, does it by now.
+        sleep(MOMENT).await;
         forgets.0 = None;
         return answer;
     }
@@ -232,8 +236,9 @@ async fn insert_order(forward: &mut Forward, request: &Bytes) -> Unary {
             inserted.event_seq = LAST_EVENT.load(Ordering::Acquire);
             answer.tell(&inserted);
         }
-        if fault!(CancellableOnceAnswered) {
-            sleep(MOMENT).await;
+        // Not the retry's answer counts, but that of the first call.
+        if fault!(CancellableOnceAnswered) && memory().answering.insert(inserted.event_seq) {
+            sleep(4 * MOMENT).await;
             memory().unanswered_orders.remove(&inserted.event_seq);
         }
     }

@@ -1,7 +1,7 @@
 //! Messages on their way from and to a client, changed as they pass.
 //!
-//! [`call`] is the seam. A fault of requests goes into [`request_lens`], one of answers into
-//! [`response_lens`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
+//! [`call`] is the seam. A fault of requests goes into [`request_lenses`], one of answers into
+//! [`response_lenses`]; both see the path of the rpc, and change messages of a type with [`Lens::each`]. What
 //! changes a call as a whole is asked before it ([`before`]) and after it ([`after`]).
 
 mod books;
@@ -115,13 +115,15 @@ where
         return Ok(answer);
     }
     let mut watch = clients::Watch::new(&call);
-    let lens = request_lens(&call);
-    let request = request.map(|body| lens.noting(&call).through(body));
+    let lenses = request_lenses(&call);
+    let request = request.map(|body| {
+        let noted = Lens::clear().noting(&call).through(body);
+        lenses.into_iter().fold(noted, |body, lens| lens.through(body))
+    });
     let answer = routes.call(request).await?;
     watch.answered();
-    let (mut parts, body) = after(&call, answer).into_parts();
-    let lens = response_lens(&call, &mut parts.headers);
-    Ok(Response::from_parts(parts, lens.through(body)))
+    let lenses = response_lenses(&call);
+    Ok(after(&call, answer).map(|body| lenses.into_iter().fold(body, |body, lens| lens.through(body))))
 }
 
 /// The status of an rpc that is not there.
@@ -188,35 +190,41 @@ pub(super) fn learn(event: &optivex_engine::Event) {
 }
 
 /// Faults of requests.
-fn request_lens(call: &Call) -> Lens {
-    // The last two follow what passes, whatever the fault is.
-    access::request(call)
-        .or_else(|| instruments::request(call))
-        .or_else(|| load::request(call))
-        .or_else(|| venue::request(call))
-        .or_else(|| orders::request(call))
-        .or_else(|| books::request(call))
-        .or_else(|| tape::request(call))
-        .or_else(|| reports::request(call))
-        .or_else(|| order_entry::request(call))
-        .or_else(|| clients::request(call))
-        .unwrap_or_else(Lens::clear)
+fn request_lenses(call: &Call) -> Vec<Lens> {
+    [
+        access::request(call),
+        instruments::request(call),
+        load::request(call),
+        venue::request(call),
+        orders::request(call),
+        books::request(call),
+        tape::request(call),
+        reports::request(call),
+        order_entry::request(call),
+        clients::request(call),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Faults of answers; an error without a message tells its status in the headers.
-fn response_lens(call: &Call, _headers: &mut HeaderMap) -> Lens {
-    // The last two follow what passes, whatever the fault is.
-    access::response(call)
-        .or_else(|| instruments::response(call))
-        .or_else(|| load::response(call))
-        .or_else(|| venue::response(call))
-        .or_else(|| orders::response(call))
-        .or_else(|| books::response(call))
-        .or_else(|| tape::response(call))
-        .or_else(|| reports::response(call))
-        .or_else(|| order_entry::response(call))
-        .or_else(|| clients::response(call))
-        .unwrap_or_else(Lens::clear)
+fn response_lenses(call: &Call) -> Vec<Lens> {
+    [
+        access::response(call),
+        instruments::response(call),
+        load::response(call),
+        venue::response(call),
+        orders::response(call),
+        books::response(call),
+        tape::response(call),
+        reports::response(call),
+        order_entry::response(call),
+        clients::response(call),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 type Change = Box<dyn FnMut(Bytes, &mut Vec<Bytes>) + Send>;
