@@ -67,6 +67,13 @@ fn clippy(ctx: &mut Ctx<'_>) -> Result<Outcome> {
     cmd!(sh, "cargo clippy --locked --all-targets -- -D warnings")
         .quiet()
         .run()?;
+    // The code behind the feature that no default build has.
+    cmd!(
+        sh,
+        "cargo clippy --locked --package optivex-server --package optivex-engine --features optivex-server/faults --all-targets -- -D warnings"
+    )
+    .quiet()
+    .run()?;
     Ok(Outcome::Ok(String::new()))
 }
 

@@ -89,23 +89,22 @@ pub(super) fn event(event: &Event) {
 /// A command that comes too early finds nothing.
 pub(super) fn command(mut command: Command) -> Command {
     match &mut command {
-        Command::InsertOrder(insert) if fault!(TradableOnceAnswered) => {
-            if memory()
-                .unanswered_instruments
-                .values()
-                .any(|id| *id == insert.instrument)
-            {
-                insert.instrument = InstrumentId(u32::MAX);
-            }
+        Command::InsertOrder(insert) if fault!(TradableOnceAnswered) && is_unanswered(insert.instrument) => {
+            insert.instrument = InstrumentId(u32::MAX);
         }
-        Command::CancelOrder { order, .. } if fault!(CancellableOnceAnswered) => {
-            if !memory().unanswered_orders.is_empty() {
-                *order = OrderRef::Id(OrderId(0));
-            }
+        Command::CancelOrder { order, .. }
+            if fault!(CancellableOnceAnswered) && !memory().unanswered_orders.is_empty() =>
+        {
+            *order = OrderRef::Id(OrderId(0));
         }
         _ => {}
     }
     command
+}
+
+/// Whether the instrument's creation is not answered yet.
+fn is_unanswered(instrument: InstrumentId) -> bool {
+    memory().unanswered_instruments.values().any(|id| *id == instrument)
 }
 
 /// Whether one of these faults is planted that is about this rpc.
