@@ -47,7 +47,7 @@ pub fn plant(name: &str) -> Result<&'static Entry, String> {
     Ok(entry)
 }
 
-/// Whether this is the fault that was planted; those of recovery end with it.
+/// Whether this is the fault that was planted; those that only recovery has end with it.
 #[inline]
 pub fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(&fault) && !(RECOVERED.load(Ordering::Relaxed) && OF_RECOVERY.contains(&fault))

@@ -102,6 +102,7 @@ pub(super) fn command(mut command: Command) -> Command {
     command
 }
 
+/// Whether the instrument's creation is not answered yet.
 fn is_unanswered(instrument: InstrumentId) -> bool {
     memory().unanswered_instruments.values().any(|id| *id == instrument)
 }
