@@ -235,6 +235,12 @@ fn recorded() -> Matrix {
 fn update(names: &str, faulty: &Path) {
     let chosen = |entry: &&Entry| names == "all" || names.split(',').any(|name| name == entry.name);
     let entries: Vec<&'static Entry> = CATALOGUE.iter().filter(chosen).collect();
+    for name in names.split(',').filter(|name| *name != "all") {
+        assert!(
+            entries.iter().any(|entry| entry.name == name),
+            "no fault is called {name:?}"
+        );
+    }
     let jobs: Vec<Job> = entries
         .iter()
         .flat_map(|entry| {

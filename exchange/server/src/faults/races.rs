@@ -199,7 +199,7 @@ async fn insert_order(forward: &mut Forward, request: &Bytes) -> Unary {
         return forward.call(request).await;
     }
     if fault!(BusyExchangeLosesOrders) {
-        let _under_way = load::UnderWay::begin();
+        let _under_way = optivex_faults::Crowd::enter();
         let lost = load::lose_call(&mut insert);
         let mut answer = forward.call(&insert.encode_to_vec().into()).await;
         if let Some(mut inserted) = answer.message::<pb::InsertOrderResponse>()
