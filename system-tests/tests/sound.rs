@@ -1,8 +1,11 @@
-//! The sound exchange passes every case.
+//! The sound exchange passes every case. `OPTIVEX_RUNS=50` says how often in a row: each run with a seed and an
+//! exchange of its own.
 
 mod support;
 
+use std::env::{self, VarError};
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 
 use optivex_system_tests::launch::{Home, Launcher};
 use optivex_system_tests::users::UsersFile;
@@ -14,6 +17,18 @@ fn passes(arguments: &[&OsStr]) -> String {
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
     told
+}
+
+/// How often all of it runs: `OPTIVEX_RUNS`, or once.
+fn runs() -> u32 {
+    match env::var("OPTIVEX_RUNS") {
+        Ok(text) => match text.parse::<NonZeroU32>() {
+            Ok(runs) => runs.get(),
+            Err(error) => panic!("OPTIVEX_RUNS={text}: {error}"),
+        },
+        Err(VarError::NotPresent) => 1,
+        Err(error) => panic!("OPTIVEX_RUNS: {error}"),
+    }
 }
 
 #[test]
