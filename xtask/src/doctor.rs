@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::exit::Exit;
 use crate::needs::{self, Facts, Need, Plan, Role};
 use crate::tools;
 use crate::workspace::Workspace;
+use optivex_exit::Exit;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -2,7 +2,7 @@
 
 mod ci;
 mod doctor;
-mod exit;
+mod heavy;
 mod needs;
 mod run;
 mod template;
@@ -13,6 +13,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use optivex_exit as exit;
 
 use crate::workspace::Workspace;
 
@@ -36,6 +37,18 @@ enum Command {
     Doctor(doctor::Args),
     /// Writes the repository that participants start from.
     Template(template::Args),
+    /// Machines on EC2 and their set-up over SSH, from infra/inventory.yaml.
+    #[command(disable_help_flag = true)]
+    Provision(heavy::Args),
+    /// Hands an exchange over to UAT, and shows what the system tests there say of it.
+    #[command(disable_help_flag = true)]
+    Deploy(heavy::Args),
+    /// Takes deployments on UAT, judges each in a sandbox, and sends results back.
+    #[command(disable_help_flag = true)]
+    UatDaemon(heavy::Args),
+    /// The whole program on this machine: EC2 API by moto, hosts as network namespaces with a real sshd.
+    #[command(disable_help_flag = true)]
+    Rehearse(heavy::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +59,10 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&ws),
         Command::Doctor(args) => doctor::run(&ws, &args),
         Command::Template(args) => template::run(&ws, &args),
+        Command::Provision(args) => heavy::run(&ws, &heavy::PROVISION, &args),
+        Command::Deploy(args) => heavy::run(&ws, &heavy::DEPLOY, &args),
+        Command::UatDaemon(args) => heavy::run(&ws, &heavy::UAT_DAEMON, &args),
+        Command::Rehearse(args) => heavy::run(&ws, &heavy::REHEARSE, &args),
     });
     result
         .unwrap_or_else(|error| {

@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::exit::{Exit, Failure};
+use optivex_exit::{Exit, Failure};
 
 /// What a machine is for; each role has what the ones before it have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

@@ -6,9 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use xshell::cmd;
 
-use crate::exit::{Exit, Failure};
 use crate::tools;
 use crate::workspace::Workspace;
+use optivex_exit::{Exit, Failure};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use toml_edit::{DocumentMut, Item, Table};
 use xshell::cmd;
 
-use crate::exit::{Exit, Failure};
 use crate::workspace::Workspace;
+use optivex_exit::{Exit, Failure};
 
 /// Files and folders, and where they go. Of the system tests all that a subject is tested with; their own tests and
 /// subjects stay here.

@@ -6,10 +6,10 @@ use std::ops::AddAssign;
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::exit::{Exit, Failure};
 use crate::needs::Role;
 use crate::tools;
 use crate::workspace::Workspace;
+use optivex_exit::{Exit, Failure};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

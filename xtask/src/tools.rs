@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::exit::{Exit, Failure};
 use crate::needs::{self, Role};
 use crate::workspace::Workspace;
+use optivex_exit::{Exit, Failure};
 
 const REQUIREMENTS: &str = include_str!("../tools/requirements.txt");
 const PACKAGE: &str = include_str!("../tools/package.json");

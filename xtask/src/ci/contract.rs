@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Ctx, Outcome};
-use crate::exit::{Exit, Failure};
 use crate::tools;
+use optivex_exit::{Exit, Failure};
 
 const CONTRACT: &str = "proto/optivex";
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use xshell::cmd;
 
 use super::{Ctx, Outcome};
-use crate::exit::{Exit, Failure};
 use crate::tools;
+use optivex_exit::{Exit, Failure};
 
 pub(super) fn licences(ctx: &mut Ctx<'_>) -> Result<Outcome> {
     let (sh, deny) = (&ctx.sh, tools::cargo_deny(ctx.ws));

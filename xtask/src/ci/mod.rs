@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::exit::{Exit, Failure, code_of};
 use crate::needs::Role;
 use crate::test::{self, Counts};
 use crate::tools;
 use crate::workspace::Workspace;
+use optivex_exit::{Exit, Failure, code_of};
 
 /// What a step has at hand.
 struct Ctx<'a> {

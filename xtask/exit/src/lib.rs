@@ -5,15 +5,24 @@ use std::process::ExitCode;
 
 /// Why a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
+    /// All that was asked for is done.
     Ok = 0,
+    /// Anything that has no code of its own.
     Failed = 1,
+    /// Arguments or settings that make no sense.
     Usage = 2,
+    /// What was tested is wrong.
     TestsFailed = 100,
+    /// It does not compile.
     BuildFailed = 101,
+    /// A tool, a machine or the network is missing: nothing could be judged.
     Infrastructure = 102,
+    /// Another run holds the lock.
     Locked = 103,
+    /// Some hosts are done and some are not.
     SomeHostsFailed = 104,
+    /// It failed, and what was there before is there again.
     RolledBack = 105,
 }
 
@@ -30,7 +39,7 @@ const MEANINGS: [(Exit, &str); 9] = [
 ];
 
 /// The table for `--help`.
-pub(crate) fn table() -> String {
+pub fn table() -> String {
     MEANINGS.iter().fold("Exit codes:".to_owned(), |text, (exit, meaning)| {
         format!("{text}\n  {:<4}{meaning}", *exit as u8)
     })
@@ -44,13 +53,14 @@ impl From<Exit> for ExitCode {
 
 /// An error that says how the process ends; any other error is [`Exit::Failed`].
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     exit: Exit,
     message: String,
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+    /// A failure that ends the process with `exit`, and is told as `message`.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
             message: message.into(),
@@ -67,7 +77,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// How a process ends that failed with this error.
-pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
+pub fn code_of(error: &anyhow::Error) -> Exit {
     error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Failure>())

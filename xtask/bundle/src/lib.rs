@@ -1,0 +1,1 @@
+//! What deploy, gate, daemon and provisioning agree on: inventory, manifest, limits, verdicts, wire forms.

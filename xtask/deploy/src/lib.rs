@@ -1,0 +1,1 @@
+//! Hands a submission over to UAT, and shows its result.

@@ -1,0 +1,3 @@
+//! `deploy`.
+
+fn main() {}

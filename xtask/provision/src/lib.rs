@@ -1,0 +1,1 @@
+//! From the inventory to machines: EC2, and their set-up over SSH.

@@ -1,0 +1,3 @@
+//! `rehearse`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sets a machine up over SSH: facts in, commands out.

@@ -1,0 +1,3 @@
+//! `uat-daemon`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `uat-gate`.
+
+fn main() {}

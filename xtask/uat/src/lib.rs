@@ -1,0 +1,1 @@
+//! UAT: the gate that takes submissions, and the daemon that judges them.
