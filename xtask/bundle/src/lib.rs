@@ -1,1 +1,11 @@
 //! What deploy, gate, daemon and provisioning agree on: inventory, manifest, limits, verdicts, wire forms.
+
+pub mod digest;
+pub mod durable;
+pub mod limits;
+pub mod manifest;
+pub mod names;
+pub mod progress;
+pub mod spool;
+pub mod verdict;
+pub mod wire;
