@@ -236,7 +236,12 @@ async fn open_loop(args: &Args) -> Result<()> {
     eprintln!("open loop at half of {:.0} commands/s", median(&capacities));
     for (case, rounds, baseline, goal) in [
         ("open loop at half capacity, p99", &p99, &echo_p99, Goal::AtMost(2.0)),
-        ("open loop at half capacity, p99.9", &p999, &echo_p999, Goal::AtMost(5.0)),
+        (
+            "open loop at half capacity, p99.9",
+            &p999,
+            &echo_p999,
+            Goal::AtMost(5.0),
+        ),
     ] {
         Row {
             bench: BENCH,

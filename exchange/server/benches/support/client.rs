@@ -230,7 +230,10 @@ impl Load {
 
     /// Answers so far.
     pub fn answered(&self) -> u64 {
-        self.links.iter().map(|link| link.answered.load(Ordering::Relaxed)).sum()
+        self.links
+            .iter()
+            .map(|link| link.answered.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Answers per second over a while, after another while.
@@ -280,11 +283,7 @@ impl Load {
     }
 }
 
-async fn read(
-    mut answers: tonic::Streaming<v1::OrderEntryResponse>,
-    link: &Link,
-    pace: Pace,
-) -> Result<()> {
+async fn read(mut answers: tonic::Streaming<v1::OrderEntryResponse>, link: &Link, pace: Pace) -> Result<()> {
     let mut resting = Vec::new();
     let (mut answered, mut untold) = (0, 0);
     loop {
@@ -349,7 +348,9 @@ fn keep_pace(links: &[Arc<Link>], interval_ns: u64, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         for ((link, epoch), given) in links.iter().zip(&epochs).zip(&mut given) {
-            let Some(since) = now.checked_duration_since(*epoch) else { continue };
+            let Some(since) = now.checked_duration_since(*epoch) else {
+                continue;
+            };
             let due = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) / interval_ns + 1;
             if due > *given {
                 link.give(due - *given, &mut Vec::new());

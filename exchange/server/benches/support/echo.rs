@@ -106,10 +106,7 @@ impl ExecutionService for Echo {
         Ok(Response::new(inserted(request.get_ref(), number, number % 2 == 1)))
     }
 
-    async fn order_entry(
-        &self,
-        request: Request<Streaming<v1::OrderEntryRequest>>,
-    ) -> Answer<Self::OrderEntryStream> {
+    async fn order_entry(&self, request: Request<Streaming<v1::OrderEntryRequest>>) -> Answer<Self::OrderEntryStream> {
         let answers = request.into_inner().map(|request| request.map(answer));
         Ok(Response::new(Box::pin(answers)))
     }

@@ -32,7 +32,12 @@ impl Row<'_> {
         let middle = median(self.rounds);
         let least = self.rounds.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let ratios: Vec<f64> = self.rounds.iter().zip(self.baseline).map(|(own, base)| own / base).collect();
+        let ratios: Vec<f64> = self
+            .rounds
+            .iter()
+            .zip(self.baseline)
+            .map(|(own, base)| own / base)
+            .collect();
         let ratio = (!ratios.is_empty()).then(|| median(&ratios));
         let (goal, met) = match self.goal {
             Goal::Ratio(goal) => (Some(format!("ratio ≥ {goal}")), ratio.map(|ratio| ratio >= goal)),
