@@ -6,6 +6,9 @@ use clap::Parser;
 use optivex_server::cli::{self, Cli, Command};
 use optivex_server::config::ConfigError;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(given) => given.resolve().map_err(Into::into).and_then(optivex_server::serve::run),
