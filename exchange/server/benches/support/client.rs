@@ -46,6 +46,8 @@ pub enum Pace {
     /// One every so many nanoseconds, whatever the server does; latency counts from when a command was
     /// due, so that a server that stalls does not also stall the measurement.
     Open { interval_ns: u64 },
+    /// As many as [`Load::give`] lets go.
+    Given,
 }
 
 /// Streams that are being served, and what they count.
@@ -53,6 +55,32 @@ pub struct Load {
     links: Vec<Arc<Link>>,
     tasks: Vec<tokio::task::JoinHandle<Result<()>>>,
     stop: Arc<AtomicBool>,
+    events: Arc<EventTimes>,
+}
+
+/// When which event was answered.
+#[derive(Default)]
+pub struct EventTimes(Mutex<Vec<(u64, Instant)>>);
+
+impl EventTimes {
+    fn answered(&self, event_seq: u64) {
+        let mut times = self.times();
+        // Of several streams, the one that is ahead tells the time.
+        if times.last().is_none_or(|(last, _)| *last < event_seq) {
+            times.push((event_seq, Instant::now()));
+        }
+    }
+
+    fn times(&self) -> MutexGuard<'_, Vec<(u64, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When an event was answered, or one soon after it; none if that is still to come.
+    pub fn of(&self, event_seq: u64) -> Option<Instant> {
+        let times = self.times();
+        let index = times.partition_point(|(seq, _)| *seq < event_seq);
+        times.get(index).map(|(_, time)| *time)
+    }
 }
 
 /// Between the two directions of one stream.
@@ -111,7 +139,9 @@ struct Commands {
     room: u64,
     number: u64,
     resting: Vec<u64>,
-    prefill: u64,
+    /// The first commands insert so many orders near the market, and so many away from it that stay.
+    near: u64,
+    stay: u64,
 }
 
 impl Stream for Commands {
@@ -139,13 +169,14 @@ impl Stream for Commands {
         this.room -= 1;
         let number = this.number;
         this.number += 1;
-        Poll::Ready(Some(if number < this.prefill {
-            v1::OrderEntryRequest {
-                request_id: number,
-                command: Some(this.flow.near()),
-            }
-        } else {
-            this.flow.next(number)
+        let at_first = match number {
+            n if n < this.near => this.flow.near(),
+            n if n < this.near + this.stay => this.flow.away(),
+            _ => return Poll::Ready(Some(this.flow.next(number))),
+        };
+        Poll::Ready(Some(v1::OrderEntryRequest {
+            request_id: number,
+            command: Some(at_first),
         }))
     }
 }
@@ -159,6 +190,8 @@ pub struct Shape {
     pub instruments: usize,
     /// Commands that one stream has in flight.
     pub in_flight: u64,
+    /// Orders that rest from the beginning, over all users.
+    pub resting: u64,
     pub pace: Pace,
 }
 
@@ -169,6 +202,7 @@ impl Shape {
             streams: 2,
             instruments: 1,
             in_flight: IN_FLIGHT,
+            resting: 0,
             pace: Pace::Closed,
         }
     }
@@ -178,6 +212,7 @@ impl Load {
     /// Opens the streams; commands flow from now on.
     pub async fn start(server: &Server, shape: &Shape) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let events = Arc::new(EventTimes::default());
         let mut links = Vec::new();
         let mut tasks = Vec::new();
         for connection in 0..shape.connections {
@@ -185,9 +220,9 @@ impl Load {
             for stream in 0..shape.streams {
                 let user = connection * shape.streams + stream;
                 let token = server.login(&channel, &format!("user{user}")).await?;
-                let prefill = match shape.pace {
+                let near = match shape.pace {
                     Pace::Closed => NEAR_AT_FIRST.min(shape.in_flight),
-                    Pace::Open { .. } => 0,
+                    Pace::Open { .. } | Pace::Given => 0,
                 };
                 let link = Arc::new(Link {
                     answered: AtomicU64::new(0),
@@ -196,7 +231,7 @@ impl Load {
                     shared: Mutex::new(Shared {
                         room: match shape.pace {
                             Pace::Closed => shape.in_flight,
-                            Pace::Open { .. } => 0,
+                            Pace::Open { .. } | Pace::Given => 0,
                         },
                         ..Shared::default()
                     }),
@@ -208,16 +243,18 @@ impl Load {
                     room: 0,
                     number: 0,
                     resting: Vec::new(),
-                    prefill,
+                    near,
+                    stay: shape.resting / (shape.connections * shape.streams) as u64,
                 };
                 let pace = shape.pace;
                 let reader = link.clone();
+                let events = events.clone();
                 let channel = channel.clone();
                 links.push(link);
                 tasks.push(tokio::spawn(async move {
                     let mut client = ExecutionServiceClient::new(channel);
                     let answers = client.order_entry(token.with(commands)).await?.into_inner();
-                    read(answers, &reader, pace).await
+                    read(answers, &reader, pace, &events).await
                 }));
             }
         }
@@ -225,7 +262,42 @@ impl Load {
             let (links, stop) = (links.clone(), stop.clone());
             std::thread::spawn(move || keep_pace(&links, interval_ns, &stop));
         }
-        Ok(Self { links, tasks, stop })
+        Ok(Self {
+            links,
+            tasks,
+            stop,
+            events,
+        })
+    }
+
+    /// Lets so many more commands go on each stream.
+    pub fn give(&self, room: u64) {
+        for link in &self.links {
+            link.give(room, &mut Vec::new());
+        }
+    }
+
+    /// When which event was answered.
+    pub fn events(&self) -> Arc<EventTimes> {
+        self.events.clone()
+    }
+
+    /// When command `number` of the first stream was due.
+    pub fn due(&self, number: u64, interval_ns: u64) -> Option<Instant> {
+        let epoch = self.links.first()?.epoch.get()?;
+        Some(*epoch + Duration::from_nanos(number * interval_ns))
+    }
+
+    /// Waits for so many answers.
+    pub async fn reached(&self, answers: u64) -> Result<()> {
+        let begun = Instant::now();
+        while self.answered() < answers {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("only {} answers of {answers}", self.answered()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Answers so far.
@@ -283,7 +355,12 @@ impl Load {
     }
 }
 
-async fn read(mut answers: tonic::Streaming<v1::OrderEntryResponse>, link: &Link, pace: Pace) -> Result<()> {
+async fn read(
+    mut answers: tonic::Streaming<v1::OrderEntryResponse>,
+    link: &Link,
+    pace: Pace,
+    events: &EventTimes,
+) -> Result<()> {
     let mut resting = Vec::new();
     let (mut answered, mut untold) = (0, 0);
     loop {
@@ -299,7 +376,8 @@ async fn read(mut answers: tonic::Streaming<v1::OrderEntryResponse>, link: &Link
             link.answered.store(answered, Ordering::Relaxed);
             return Ok(());
         };
-        let number = Flow::answered(&response?, &mut resting)?;
+        let response = response?;
+        let number = Flow::answered(&response, &mut resting)?;
         if number != answered {
             return Err(format!("answer {answered} is for request {number}").into());
         }
@@ -313,17 +391,28 @@ async fn read(mut answers: tonic::Streaming<v1::OrderEntryResponse>, link: &Link
             histogram.saturating_record(nanoseconds.max(1));
         }
         if untold >= TOLD_AT_A_TIME {
+            events.answered(event_seq(&response));
             link.answered.store(answered, Ordering::Relaxed);
             tell(link, &mut untold, &mut resting, pace);
         }
     }
 }
 
+/// Event of an accepted command.
+pub fn event_seq(response: &v1::OrderEntryResponse) -> u64 {
+    use v1::order_entry_response::Result as Outcome;
+    match &response.result {
+        Some(Outcome::Insert(insert)) => insert.event_seq,
+        Some(Outcome::Cancel(cancel)) => cancel.event_seq,
+        _ => 0,
+    }
+}
+
 fn tell(link: &Link, untold: &mut u64, resting: &mut Vec<u64>, pace: Pace) {
     let room = match pace {
         Pace::Closed => std::mem::take(untold),
-        // The clock gives it.
-        Pace::Open { .. } => {
+        // The clock gives it, or the measurement.
+        Pace::Open { .. } | Pace::Given => {
             *untold = 0;
             0
         }

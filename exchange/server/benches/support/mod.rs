@@ -6,6 +6,7 @@
 pub mod client;
 pub mod disk;
 pub mod echo;
+pub mod feed;
 pub mod flow;
 pub mod process;
 pub mod row;

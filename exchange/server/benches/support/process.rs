@@ -118,6 +118,12 @@ impl Server {
         Ok(Token(client.login(request).await?.into_inner().token))
     }
 
+    /// Event of the first order on an exchange that was started with so many users and instruments.
+    pub fn first_event(&self, users: usize, instruments: usize) -> u64 {
+        // The admin is a user too.
+        (users + 1 + instruments + 1) as u64
+    }
+
     /// Memory of the process that is resident, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
