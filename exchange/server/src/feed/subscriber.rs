@@ -12,7 +12,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, View};
+use super::channel::{Channel, Item, Kind, Link, MergedMessage, Update, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
@@ -473,23 +473,18 @@ impl Subscription {
         let epoch_max = self.epoch_max();
         let book = &mut self.books[index];
         let state = book.channel.lock();
-        let Some(items) = state.ring.after(cursor) else {
+        if cursor < state.ring.start() {
             drop(state);
             return self.pull_top_state(index);
-        };
-        let (mut newest, mut read, mut left) = (None, 0, None);
-        for item in items {
-            if item.epoch > epoch_max {
-                left = Some(item.epoch);
-                break;
-            }
-            read += 1;
-            if let Kind::Top(top) = &item.kind {
-                newest = Some(Arc::clone(top));
-            }
         }
+        let (to, left) = state.conflated_end(cursor, epoch_max);
+        // Nothing but tops is appended to such a channel.
+        let newest = match state.ring.get(to.wrapping_sub(1)).map(|item| &item.kind) {
+            Some(Kind::Top(top)) if to > cursor => Some(Arc::clone(top)),
+            _ => None,
+        };
         drop(state);
-        book.cursor = Some(cursor + read);
+        book.cursor = Some(to);
         if let Some(top) = newest {
             book.book_seq = top.book_seq;
             let frame = top.frame(&book.channel.symbol);
@@ -502,63 +497,65 @@ impl Subscription {
     fn pull_merged(&mut self, index: usize, cursor: u64) {
         let epoch_max = self.epoch_max();
         let book = &mut self.books[index];
-        let state = book.channel.lock();
-        let (mut updates, mut left, mut next) = (Vec::new(), None, cursor);
-        let merge = if let Some(items) = state.ring.after(cursor) {
-            for item in items {
-                if item.epoch > epoch_max {
-                    left = Some(item.epoch);
-                    break;
-                }
-                next += 1;
-                match &item.kind {
-                    Kind::Update(update) => updates.push(Arc::clone(update)),
-                    Kind::Mark(checksum) => book.checksum = *checksum,
-                    Kind::Top(_) => {}
-                }
-            }
-            Some(Merge::new())
-        } else if state.is_held_by(book.book_seq) {
-            // Only marks were evicted.
-            book.cursor = Some(state.ring.head());
-            book.checksum = state.checksum();
-            book.link.needs_from.store(state.ring.head(), Ordering::Relaxed);
-            return;
-        } else {
-            // Behind the ring the marks are gone: read on to the end, whose checksum can be taken.
-            let merge = state.tail.as_ref().and_then(|tail| tail.since(cursor));
-            if merge.is_some() {
-                next = state.ring.head();
-                book.checksum = state.checksum();
-                let items = state.ring.after(state.ring.start()).into_iter().flatten();
-                updates.extend(items.filter_map(|item| match &item.kind {
-                    Kind::Update(update) => Some(Arc::clone(update)),
-                    Kind::Mark(_) | Kind::Top(_) => None,
-                }));
-            }
-            merge
-        };
-        if merge.is_some() {
-            book.link.needs_from.store(next, Ordering::Relaxed);
+        let mut state = book.channel.lock();
+        if cursor < state.ring.start() {
+            drop(state);
+            return self.pull_evicted(index, cursor);
         }
+        let (to, left) = state.conflated_end(cursor, epoch_max);
+        book.link.needs_from.store(to, Ordering::Relaxed);
+        let merged = state.merged(cursor, to, book.book_seq);
         drop(state);
-        let merge = merge.map(|mut merge| {
-            for update in &updates {
-                merge.add(update);
+        book.checksum = merged.checksum.unwrap_or(book.checksum);
+        let symbol = &book.channel.symbol;
+        match merged.message(|updates| merge(Merge::new(), updates, symbol, book.book_seq)) {
+            MergedMessage::Nothing => {}
+            MergedMessage::Update(frame, book_seq) => {
+                book.book_seq = book_seq;
+                self.send(index, frame);
             }
-            merge
-        });
-        match merge.filter(|merge| !merge.has_too_many_trades()) {
-            Some(merge) => {
-                book.cursor = Some(next);
-                if let Some((frame, book_seq)) = merge.frame(&book.channel.symbol, book.book_seq) {
-                    book.book_seq = book_seq;
-                    self.send(index, frame);
-                }
-                self.queue_rest(index, left, epoch_max);
-            }
-            None => self.pull_gap(index),
+            MergedMessage::TooManyTrades => return self.pull_gap(index),
         }
+        self.books[index].cursor = Some(to);
+        self.queue_rest(index, left, epoch_max);
+    }
+
+    /// Conflated PRICE_DEPTH, for a reader so far behind that what it needs was evicted.
+    fn pull_evicted(&mut self, index: usize, cursor: u64) {
+        let book = &mut self.books[index];
+        let state = book.channel.lock();
+        let head = state.ring.head();
+        if state.is_held_by(book.book_seq) {
+            // Only marks were evicted.
+            book.cursor = Some(head);
+            book.checksum = state.checksum();
+            book.link.needs_from.store(head, Ordering::Relaxed);
+            return;
+        }
+        let Some(merged) = state.tail.as_ref().and_then(|tail| tail.since(cursor)) else {
+            drop(state);
+            return self.pull_gap(index);
+        };
+        // Behind the ring the marks are gone: read on to the end, whose checksum can be taken.
+        book.checksum = state.checksum();
+        book.link.needs_from.store(head, Ordering::Relaxed);
+        let items = state.ring.between(state.ring.start(), head);
+        let updates: Vec<_> = items
+            .filter_map(|item| match &item.kind {
+                Kind::Update(update) => Some(Arc::clone(update)),
+                Kind::Mark(_) | Kind::Top(_) => None,
+            })
+            .collect();
+        drop(state);
+        match merge(merged, &updates, &book.channel.symbol, book.book_seq) {
+            MergedMessage::Nothing => {}
+            MergedMessage::Update(frame, book_seq) => {
+                book.book_seq = book_seq;
+                self.send(index, frame);
+            }
+            MergedMessage::TooManyTrades => return self.pull_gap(index),
+        }
+        self.books[index].cursor = Some(head);
     }
 
     fn pull_gap(&mut self, index: usize) {
@@ -600,6 +597,21 @@ impl Subscription {
     }
 }
 
+/// What a reader that holds `held` is sent for these updates.
+fn merge(mut merge: Merge, updates: &[Arc<Update>], symbol: &str, held: u64) -> MergedMessage {
+    for update in updates {
+        merge.add(update);
+    }
+    if merge.has_too_many_trades() {
+        return MergedMessage::TooManyTrades;
+    }
+    merge
+        .frame(symbol, held)
+        .map_or(MergedMessage::Nothing, |(frame, book_seq)| {
+            MergedMessage::Update(frame, book_seq)
+        })
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.feed.leave(self.subscriber.id);
@@ -611,6 +623,7 @@ impl Drop for Subscription {
 pub(super) struct Follower {
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) view: View,
+    pub(super) conflated: bool,
     /// Whether it wants instruments that are still to come.
     pub(super) all: bool,
     pub(super) books: Vec<InstrumentId>,
