@@ -37,8 +37,14 @@ fn main() -> Result<()> {
                 lossless(&args, &case, subscribers, books).await?;
             }
         }
-        if args.wants("conflated subscribers") {
-            conflated(&args).await?;
+        for (view, name, subscribers) in [
+            (v1::BookView::TopOfBook, "TOP_OF_BOOK", 1_000),
+            (v1::BookView::PriceDepth, "PRICE_DEPTH", 100),
+        ] {
+            let case = format!("{subscribers} conflated subscribers, {name}");
+            if args.wants(&case) {
+                conflated(&args, &case, view, subscribers).await?;
+            }
         }
         if args.wants("stalled readers") {
             stalled(&args).await?;
@@ -56,10 +62,10 @@ async fn venue(books: usize) -> Result<Server> {
     .await
 }
 
-fn request(book: usize, delivery: v1::Delivery) -> v1::SubscribeOrderBooksRequest {
+fn request(book: usize, view: v1::BookView, delivery: v1::Delivery) -> v1::SubscribeOrderBooksRequest {
     v1::SubscribeOrderBooksRequest {
         symbols: vec![symbol(book)],
-        view: v1::BookView::PriceDepth.into(),
+        view: view.into(),
         delivery: delivery.into(),
         ..v1::SubscribeOrderBooksRequest::default()
     }
@@ -82,7 +88,7 @@ impl Counters {
             let channel = server.connect().await?;
             let token = server.login(&channel, &format!("user{}", 2 + connection)).await?;
             for subscriber in (connection..subscribers).step_by(CONNECTIONS) {
-                let request = request(subscriber % books, v1::Delivery::Lossless);
+                let request = request(subscriber % books, v1::BookView::PriceDepth, v1::Delivery::Lossless);
                 let messages = feed::subscribe(&channel, &token, &request).await?;
                 let counted = Arc::new(Counted::default());
                 counters.counted.push(counted.clone());
@@ -177,7 +183,7 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
         load.finish().await?;
         drop((counters, server));
 
-        let server = Server::baseline(&format!("bytes:{bytes}"))?;
+        let server = Server::baseline(&format!("bytes:{bytes}:{subscribers}"))?;
         let counters = Counters::open(&server, subscribers, books).await?;
         tokio::time::sleep(args.warm_up()).await;
         let (begun, before) = (Instant::now(), counters.updates());
@@ -206,17 +212,17 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
     Ok(())
 }
 
-/// The event that an update shows.
+/// The event that a message shows.
 fn event_seq(message: &[u8]) -> Result<Option<u64>> {
     Ok(match v1::SubscribeOrderBooksResponse::decode(message)?.event {
         Some(Event::Update(update)) => Some(update.event_seq),
+        Some(Event::TopOfBook(top)) => Some(top.event_seq),
         _ => None,
     })
 }
 
-/// What 1,000 conflated subscribers cost orders at full speed, and how far behind they are at most.
-async fn conflated(args: &Args) -> Result<()> {
-    const SUBSCRIBERS: usize = 1_000;
+/// What conflated subscribers cost orders at full speed, and how far behind they are at most.
+async fn conflated(args: &Args, case: &str, view: v1::BookView, subscribers: usize) -> Result<()> {
     let shape = Shape::closed(1);
     let (mut own, mut base, mut behind_ms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds() {
@@ -233,8 +239,9 @@ async fn conflated(args: &Args) -> Result<()> {
         for connection in 0..CONNECTIONS {
             let channel = server.connect().await?;
             let token = server.login(&channel, &format!("user{}", 2 + connection)).await?;
-            for _ in 0..SUBSCRIBERS / CONNECTIONS {
-                let mut messages = feed::subscribe(&channel, &token, &request(0, v1::Delivery::Conflated)).await?;
+            for _ in 0..subscribers / CONNECTIONS {
+                let mut messages =
+                    feed::subscribe(&channel, &token, &request(0, view, v1::Delivery::Conflated)).await?;
                 let (events, most_us) = (load.events(), most_us.clone());
                 tasks.push(tokio::spawn(async move {
                     let mut held = None;
@@ -264,7 +271,7 @@ async fn conflated(args: &Args) -> Result<()> {
     }
     Row {
         bench: BENCH,
-        case: "orders beside 1000 conflated subscribers",
+        case: &format!("orders beside {case}"),
         unit: "commands/s",
         rounds: &own,
         baseline: &base,
@@ -273,7 +280,7 @@ async fn conflated(args: &Args) -> Result<()> {
     .print();
     Row {
         bench: BENCH,
-        case: "1000 conflated subscribers: furthest behind",
+        case: &format!("{case}: furthest behind"),
         unit: "ms",
         rounds: &behind_ms,
         baseline: &[],
@@ -296,7 +303,14 @@ async fn stalled(args: &Args) -> Result<()> {
                 let channel = server.connect().await?;
                 let token = server.login(&channel, &format!("user{}", 2 + connection)).await?;
                 for _ in 0..stalled / 5 {
-                    silent.push(feed::subscribe(&channel, &token, &request(0, v1::Delivery::Lossless)).await?);
+                    silent.push(
+                        feed::subscribe(
+                            &channel,
+                            &token,
+                            &request(0, v1::BookView::PriceDepth, v1::Delivery::Lossless),
+                        )
+                        .await?,
+                    );
                 }
             }
             let shape = Shape {
@@ -315,7 +329,12 @@ async fn stalled(args: &Args) -> Result<()> {
                 let channel = server.connect().await?;
                 let token = server.login(&channel, &format!("user{}", 10 + connection)).await?;
                 for _ in 0..READERS / 5 {
-                    let mut messages = feed::subscribe(&channel, &token, &request(0, v1::Delivery::Lossless)).await?;
+                    let mut messages = feed::subscribe(
+                        &channel,
+                        &token,
+                        &request(0, v1::BookView::PriceDepth, v1::Delivery::Lossless),
+                    )
+                    .await?;
                     let seen = seen.clone();
                     tasks.push(tokio::spawn(async move {
                         while let Some(message) = messages.next().await {

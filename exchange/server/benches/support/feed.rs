@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt, stream};
 use optivex_proto::v1;
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -103,12 +104,13 @@ pub async fn count(mut messages: Streaming<Bytes>, counted: Arc<Counted>) -> Res
     Ok(())
 }
 
-/// Serves until the process is killed, if this process was started as `--serve=bytes:SIZE`: an endless
-/// stream of messages of that size to every subscriber.
+/// Serves until the process is killed, if this process was started as `--serve=bytes:SIZE:SUBSCRIBERS`: an
+/// endless stream of messages of that size to each subscriber, as soon as all of them are there.
 pub async fn serve_if_asked() -> Result<bool> {
-    let Some(size) = std::env::args().find_map(|arg| Some(arg.strip_prefix("--serve=bytes:")?.to_owned())) else {
+    let Some(given) = std::env::args().find_map(|arg| Some(arg.strip_prefix("--serve=bytes:")?.to_owned())) else {
         return Ok(false);
     };
+    let (size, subscribers) = given.split_once(':').ok_or("--serve=bytes:SIZE:SUBSCRIBERS")?;
     let mut message = vec![0x5a; size.parse()?];
     message[0] = 0x1a;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -120,7 +122,10 @@ pub async fn serve_if_asked() -> Result<bool> {
         }
     });
     tonic::transport::Server::builder()
-        .add_service(ReadyBytes(message.into()))
+        .add_service(ReadyBytes {
+            message: message.into(),
+            missing: watch::Sender::new(subscribers.parse()?),
+        })
         .serve_with_incoming(incoming)
         .await?;
     Ok(true)
@@ -128,7 +133,11 @@ pub async fn serve_if_asked() -> Result<bool> {
 
 /// Sends the same ready bytes again and again.
 #[derive(Clone)]
-struct ReadyBytes(Bytes);
+struct ReadyBytes {
+    message: Bytes,
+    /// Subscribers that are still to come.
+    missing: watch::Sender<usize>,
+}
 
 impl NamedService for ReadyBytes {
     const NAME: &'static str = "optivex.v1.InfoService";
@@ -142,8 +151,14 @@ impl ServerStreamingService<Bytes> for ReadyBytes {
     type Future = Ready<std::result::Result<Response<Endless>, Status>>;
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
-        let messages: Endless = Box::pin(stream::repeat(self.0.clone()).map(Ok));
-        ready(Ok(Response::new(messages)))
+        self.missing.send_modify(|missing| *missing = missing.saturating_sub(1));
+        let (message, mut missing) = (self.message.clone(), self.missing.subscribe());
+        let messages = stream::once(async move {
+            // The sender lives as long as the server.
+            let _ = missing.wait_for(|missing| *missing == 0).await;
+            stream::repeat(message).map(Ok)
+        });
+        ready(Ok(Response::new(Box::pin(messages.flatten()))))
     }
 }
 
