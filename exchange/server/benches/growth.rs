@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 async fn measure(args: &Args, sizes: &[Size]) -> Result<()> {
     let mut rates = vec![Vec::new(); sizes.len()];
     let mut base = vec![Vec::new(); sizes.len()];
-    for _ in 0..args.rounds().min(5) {
+    for _ in 0..args.rounds().min(3) {
         for (index, size) in sizes.iter().enumerate() {
             let server = Server::exchange(&Venue {
                 users: size.shape.connections * size.shape.streams,

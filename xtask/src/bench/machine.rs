@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use xshell::{Shell, cmd};
 
-/// One line: date, commit, processor, memory, kernel, compiler.
-pub(crate) fn describe(sh: &Shell) -> String {
+/// One line: date, commit, processor, memory, kernel, compiler and profile.
+pub(crate) fn describe(sh: &Shell, profile: &str) -> String {
     let days = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs() / 86_400);
@@ -31,7 +31,7 @@ pub(crate) fn describe(sh: &Shell) -> String {
         .read()
         .unwrap_or_else(|_| unknown());
     format!(
-        "{}, commit {commit}; {processor}, {cores} cores, {memory_gib} GiB; Linux {}; {rustc}; load average at the end {load}",
+        "{}, commit {commit}; {processor}, {cores} cores, {memory_gib} GiB; Linux {}; {rustc}, profile {profile}; load average at the end {load}",
         date(days),
         kernel.trim()
     )

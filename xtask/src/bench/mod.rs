@@ -25,9 +25,20 @@ const REPORT: &str = "exchange/BENCHMARKS.md";
 pub(crate) struct Args {
     /// Which benchmarks; all if none is named.
     names: Vec<String>,
-    /// Fewer and shorter rounds, for a first look: the table is printed, and written nowhere.
+    /// Fewer and shorter rounds of a faster build, for a first look: the table is printed, and written
+    /// nowhere.
     #[arg(long)]
     quick: bool,
+    /// Build with another profile of cargo than `bench`, or than `fast` with --quick.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+impl Args {
+    fn profile(&self) -> &str {
+        let default = if self.quick { "fast" } else { "bench" };
+        self.profile.as_deref().unwrap_or(default)
+    }
 }
 
 /// One benchmark.
@@ -55,13 +66,13 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<Exit> {
         .read()
         .map_err(|error| Failure::new(Exit::Infrastructure, error.to_string()))?;
     let benches = chosen(benches(&metadata)?, &args.names)?;
-    build(&sh, &benches)?;
+    build(&sh, &benches, args.profile())?;
     let mut rows = Vec::new();
     let mut broken = Vec::new();
     for bench in &benches {
         eprintln!("running {}", bench.name());
         let result = match bench {
-            Bench::Target { package, name } => run_target(ws, package, name, args.quick, &mut rows),
+            Bench::Target { package, name } => run_target(ws, package, name, args, &mut rows),
             Bench::Compile => compile::measure(ws, args.quick, &mut rows),
         };
         // The others are worth their numbers all the same.
@@ -74,7 +85,7 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<Exit> {
     if !args.quick {
         let path = ws.root.join(REPORT);
         let old = fs::read_to_string(&path).unwrap_or_default();
-        let machine = machine::describe(&sh);
+        let machine = machine::describe(&sh, args.profile());
         fs::write(&path, report::renewed(&old, &machine, &rows)).with_context(|| format!("cannot write {REPORT}"))?;
         println!("{REPORT} has it, with how to read it.");
     }
@@ -122,7 +133,7 @@ fn chosen(benches: Vec<Bench>, names: &[String]) -> Result<Vec<Bench>> {
 }
 
 /// Compiles what is to be run, so that a measurement does not compete with a compiler.
-fn build(sh: &Shell, benches: &[Bench]) -> Result<()> {
+fn build(sh: &Shell, benches: &[Bench], profile: &str) -> Result<()> {
     let mut targets = Vec::new();
     for bench in benches {
         if let Bench::Target { package, name } = bench {
@@ -132,19 +143,20 @@ fn build(sh: &Shell, benches: &[Bench]) -> Result<()> {
     if targets.is_empty() {
         return Ok(());
     }
-    eprintln!("building the benchmarks; the release profile takes minutes");
-    cmd!(sh, "cargo bench --locked --no-run {targets...}")
+    eprintln!("building the benchmarks ({profile} profile): minutes");
+    cmd!(sh, "cargo bench --locked --no-run --profile {profile} {targets...}")
         .quiet()
         .run()
         .map_err(|error| Failure::new(Exit::BuildFailed, error.to_string()).into())
 }
 
-fn run_target(ws: &Workspace, package: &str, name: &str, quick: bool, rows: &mut Vec<Row>) -> Result<()> {
-    let mut args = vec!["bench", "--locked", "--quiet", "--package", package, "--bench", name];
-    if quick {
-        args.extend(["--", "--quick"]);
+fn run_target(ws: &Workspace, package: &str, name: &str, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
+    let mut words = vec!["bench", "--locked", "--quiet", "--profile", args.profile()];
+    words.extend(["--package", package, "--bench", name]);
+    if args.quick {
+        words.extend(["--", "--quick"]);
     }
-    let reader = duct::cmd("cargo", args)
+    let reader = duct::cmd("cargo", words)
         .dir(&ws.root)
         .reader()
         .context("cannot start cargo")?;

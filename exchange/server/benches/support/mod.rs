@@ -41,17 +41,17 @@ impl Args {
     }
 
     pub fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 7 }
+        if self.quick { 3 } else { 5 }
     }
 
     /// How long one subject is measured in one round.
     pub fn measured(&self) -> Duration {
-        Duration::from_millis(if self.quick { 700 } else { 3_000 })
+        Duration::from_millis(if self.quick { 700 } else { 2_000 })
     }
 
     /// How long it runs before that.
     pub fn warm_up(&self) -> Duration {
-        Duration::from_millis(if self.quick { 300 } else { 700 })
+        Duration::from_millis(if self.quick { 300 } else { 500 })
     }
 }
 

@@ -184,7 +184,7 @@ impl JournalThread {
                     count += 1;
                     hear.event(&events[index]);
                 }
-                Decided::Answer(answer) => hear.other(answer),
+                Decided::Answer(answer) => hear.other(*answer),
             }
         }
         drop(hear);
@@ -219,12 +219,19 @@ fn tell_unknown(group: &mut Group) {
             Release::Answer(reply, _) => reply.tell(not_ready()),
             Release::Batch(BatchRelease { mut hear, decided, .. }) => {
                 for decided in decided {
-                    hear.other(match decided {
-                        Decided::Event(_)
-                        | Decided::Answer(Answer::OrderRepeated { .. } | Answer::InstrumentRepeated { .. }) => {
-                            Answer::Unknown(WHY.to_owned())
+                    let rests_on_an_event = match decided {
+                        Decided::Event(_) => true,
+                        Decided::Answer(answer) => {
+                            matches!(
+                                *answer,
+                                Answer::OrderRepeated { .. } | Answer::InstrumentRepeated { .. }
+                            )
                         }
-                        Decided::Answer(_) => not_ready(),
+                    };
+                    hear.other(if rests_on_an_event {
+                        Answer::Unknown(WHY.to_owned())
+                    } else {
+                        not_ready()
                     });
                 }
             }

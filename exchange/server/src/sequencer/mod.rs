@@ -191,8 +191,8 @@ pub trait Hear: Send + 'static {
     fn other(&mut self, answer: Answer);
 }
 
-/// Most commands of one batch: a turn of the sequencer must not take long.
-pub const BATCH_MAX: usize = 256;
+/// Most commands of one batch: larger ones share no more, and cost memory that goes from thread to thread.
+pub const BATCH_MAX: usize = 64;
 
 /// What is told of an answer that is on its way; see [`Exchange::submit_queued`].
 #[derive(Debug)]

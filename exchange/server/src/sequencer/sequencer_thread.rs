@@ -147,7 +147,7 @@ impl SequencerThread {
             self.tick();
             match self.apply(command) {
                 Decided::Event(index) => self.turn.releases.push(Release::Event(reply, index, received)),
-                Decided::Answer(answer) => self.release(Release::Answer(reply, answer)),
+                Decided::Answer(answer) => self.release(Release::Answer(reply, *answer)),
             }
         } else if let Command::CancelOnDisconnect { user, after } = command {
             let threshold = self.disconnected.entry(user).or_insert(after);
@@ -180,7 +180,7 @@ impl SequencerThread {
         }
         for decided in decided {
             match decided {
-                Decided::Answer(answer) => hear.other(answer),
+                Decided::Answer(answer) => hear.other(*answer),
                 Decided::Event(_) => unreachable!("events go through the journal"),
             }
         }
@@ -243,7 +243,7 @@ impl SequencerThread {
             }
         };
         self.used.give(event);
-        Decided::Answer(answer)
+        Decided::Answer(Box::new(answer))
     }
 
     /// An answer that adds nothing to the journal: told at once if nothing is in flight that it could

@@ -49,8 +49,8 @@ pub(super) struct BatchRelease {
 pub(super) enum Decided {
     /// The event at this index of the same work.
     Event(usize),
-    /// A refusal or a repeat.
-    Answer(Answer),
+    /// A refusal or a repeat: rare, and large.
+    Answer(Box<Answer>),
 }
 
 pub(super) struct Shared {

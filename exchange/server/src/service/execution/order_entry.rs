@@ -138,6 +138,8 @@ async fn read(
     let stopped = state.wait_for(|state| matches!(state, State::Stopping | State::Failed(_)));
     tokio::pin!(stopped);
     let mut symbols = SymbolCache::default();
+    // Of the batch before: the next one is likely to be as large.
+    let mut usual = 0;
     loop {
         let first = async {
             let room = outbox.room().await;
@@ -150,7 +152,7 @@ async fn read(
             first = first => first,
         };
         let mut next = first.transpose();
-        let (mut commands, mut entries) = (Vec::new(), Vec::new());
+        let (mut commands, mut entries) = (Vec::with_capacity(usual), Vec::with_capacity(usual));
         let end = loop {
             match next {
                 Some(Ok(request)) => take(trading, session, request, &mut symbols, &mut commands, &mut entries),
@@ -168,6 +170,7 @@ async fn read(
                 Poll::Pending => break None,
             }
         };
+        usual = entries.len();
         if !entries.is_empty() {
             let hearer = Hearer::new(outbox, entries);
             if commands.is_empty() {
