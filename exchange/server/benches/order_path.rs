@@ -198,8 +198,8 @@ async fn call_p50_us(server: &Server, calls: usize) -> Result<f64> {
 /// Latency at half of the capacity, counted from when a command was due.
 async fn open_loop(args: &Args) -> Result<()> {
     let closed = Shape::closed(4);
-    let (mut p99, mut p999) = (Vec::new(), Vec::new());
-    let (mut echo_p99, mut echo_p999) = (Vec::new(), Vec::new());
+    let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut echo_p50, mut echo_p99, mut echo_p999) = (Vec::new(), Vec::new(), Vec::new());
     let mut capacities = Vec::new();
     let mut all = [Histogram::<u64>::new(3)?, Histogram::new(3)?];
     for _ in 0..args.rounds() {
@@ -216,9 +216,15 @@ async fn open_loop(args: &Args) -> Result<()> {
             },
             ..closed.clone()
         };
-        for (server, histogram, p99, p999) in [
-            (Server::baseline("echo")?, 0, &mut echo_p99, &mut echo_p999),
-            (venue().await?, 1, &mut p99, &mut p999),
+        for (server, histogram, p50, p99, p999) in [
+            (
+                Server::baseline("echo")?,
+                0,
+                &mut echo_p50,
+                &mut echo_p99,
+                &mut echo_p999,
+            ),
+            (venue().await?, 1, &mut p50, &mut p99, &mut p999),
         ] {
             let load = Load::start(&server, &shape).await?;
             tokio::time::sleep(args.warm_up()).await;
@@ -226,6 +232,7 @@ async fn open_loop(args: &Args) -> Result<()> {
             tokio::time::sleep(args.measured()).await;
             let latency = load.latency()?;
             load.finish().await?;
+            p50.push(milliseconds(latency.value_at_quantile(0.5)));
             p99.push(milliseconds(latency.value_at_quantile(0.99)));
             p999.push(milliseconds(latency.value_at_quantile(0.999)));
             all[histogram].add(&latency)?;
@@ -235,6 +242,7 @@ async fn open_loop(args: &Args) -> Result<()> {
     write_histogram("exchange", &all[1])?;
     eprintln!("open loop at half of {:.0} commands/s", median(&capacities));
     for (case, rounds, baseline, goal) in [
+        ("open loop at half capacity, p50", &p50, &echo_p50, Goal::None),
         ("open loop at half capacity, p99", &p99, &echo_p99, Goal::AtMost(2.0)),
         (
             "open loop at half capacity, p99.9",

@@ -192,6 +192,8 @@ pub struct Shape {
     pub in_flight: u64,
     /// Orders that rest from the beginning, over all users.
     pub resting: u64,
+    /// Whether orders trade.
+    pub trades: bool,
     pub pace: Pace,
 }
 
@@ -203,6 +205,7 @@ impl Shape {
             instruments: 1,
             in_flight: IN_FLIGHT,
             resting: 0,
+            trades: true,
             pace: Pace::Closed,
         }
     }
@@ -239,7 +242,7 @@ impl Load {
                 });
                 let commands = Commands {
                     link: link.clone(),
-                    flow: Flow::new(user, 0..shape.instruments),
+                    flow: Flow::new(user, 0..shape.instruments, shape.trades),
                     room: 0,
                     number: 0,
                     resting: Vec::new(),

@@ -24,14 +24,16 @@ pub struct Flow {
     step: u64,
     /// Orders away from the market, oldest first.
     resting: VecDeque<u64>,
+    trades: bool,
 }
 
 /// Whether the answer's order is one that is to be cancelled later; told by the request's id.
 const CANCEL_LATER: u64 = 1 << 40;
 
 impl Flow {
-    /// The flow of user `user`: even ones bid, odd ones offer.
-    pub fn new(user: usize, instruments: std::ops::Range<usize>) -> Self {
+    /// The flow of user `user`: even ones bid, odd ones offer. Without trades, each command changes one level
+    /// of one book, of one book after the other.
+    pub fn new(user: usize, instruments: std::ops::Range<usize>, trades: bool) -> Self {
         Self {
             side: if user.is_multiple_of(2) {
                 v1::Side::Buy
@@ -43,6 +45,7 @@ impl Flow {
             state: user as u64,
             step: 0,
             resting: VecDeque::new(),
+            trades,
         }
     }
 
@@ -51,7 +54,7 @@ impl Flow {
     pub fn next(&mut self, number: u64) -> v1::OrderEntryRequest {
         self.step += 1;
         let (command, mark) = match self.step % 10 {
-            0 => (self.insert(-10, v1::TimeInForce::ImmediateOrCancel), 0),
+            0 if self.trades => (self.insert(-10, v1::TimeInForce::ImmediateOrCancel), 0),
             5 => (self.near(), 0),
             step if step % 2 == 0 && self.resting.len() >= CANCELLABLE => (self.cancel(), 0),
             _ => (self.away(), CANCEL_LATER),

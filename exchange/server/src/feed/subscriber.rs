@@ -12,7 +12,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, MergedMessage, Update, View};
+use super::channel::{Channel, Kind, Link, MergedMessage, Update, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
@@ -20,7 +20,7 @@ use crate::error::Error;
 
 /// Items that a lossless reader takes from a channel at a time, and about how many bytes: these it
 /// keeps for itself until it has sent them.
-const ITEMS_AT_A_TIME: usize = 64;
+const ITEMS_AT_A_TIME: usize = 256;
 const BYTES_AT_A_TIME: usize = 64 << 10;
 
 /// How far the writer is; read by all subscriptions.
@@ -186,9 +186,6 @@ pub struct Subscription {
     sent: Vec<usize>,
     /// Messages that go out next.
     out: VecDeque<Frame>,
-    /// Items of one book that go out after `out`.
-    batch: VecDeque<Item>,
-    batch_book: usize,
     /// The heartbeat that is due as soon as everything of its interval was sent.
     due: Option<Beat>,
     /// Interval of the last heartbeat.
@@ -243,8 +240,6 @@ impl Subscription {
             later: Vec::new(),
             sent: Vec::new(),
             out: VecDeque::from([Frame::new(Event::Subscribed(subscribed))]),
-            batch: VecDeque::new(),
-            batch_book: 0,
             due: None,
             beat_epoch,
             end: None,
@@ -277,10 +272,6 @@ impl Subscription {
             if let Some(frame) = self.out.pop_front() {
                 self.meters.messages.increment(1);
                 return Next::Frame(frame);
-            }
-            if let Some(item) = self.batch.pop_front() {
-                self.deliver(&item);
-                continue;
             }
             // Before the mail is read: what was announced in an interval that is over is seen below.
             if self.due.is_none() {
@@ -381,19 +372,35 @@ impl Subscription {
                 .with("symbol", book.channel.symbol)
                 .with("book_seq", book.book_seq));
         };
-        let (mut left, mut bytes) = (None, 0);
+        let (mut left, mut bytes, mut read) = (None, 0, 0);
+        let symbol = book.channel.symbol;
         for item in items {
-            let enough = self.batch.len() == ITEMS_AT_A_TIME || bytes >= BYTES_AT_A_TIME;
+            let enough = read == ITEMS_AT_A_TIME as u64 || bytes >= BYTES_AT_A_TIME;
             if item.epoch > epoch_max || enough {
                 left = Some(item.epoch);
                 break;
             }
+            read += 1;
             bytes += item.bytes();
-            self.batch.push_back(item.clone());
+            // The first of all readers encodes; the others share its bytes.
+            match &item.kind {
+                Kind::Update(update) => {
+                    self.out.push_back(update.frame(&symbol, book.book_seq));
+                    book.book_seq = update.book_seq;
+                }
+                Kind::Top(top) => {
+                    self.out.push_back(top.frame(&symbol));
+                    book.book_seq = top.book_seq;
+                }
+                Kind::Mark(checksum) => book.checksum = *checksum,
+            }
         }
         drop(state);
-        book.cursor = Some(cursor + self.batch.len() as u64);
-        self.batch_book = index;
+        book.cursor = Some(cursor + read);
+        if !book.sent && !self.out.is_empty() {
+            book.sent = true;
+            self.sent.push(index);
+        }
         self.queue_rest(index, left, epoch_max);
         Ok(())
     }
@@ -407,27 +414,6 @@ impl Subscription {
         } else {
             self.ready.push_back(index);
         }
-    }
-
-    fn deliver(&mut self, item: &Item) {
-        let book = &mut self.books[self.batch_book];
-        let symbol = book.channel.symbol.as_str();
-        let frame = match &item.kind {
-            Kind::Update(update) => {
-                let frame = update.frame(symbol, book.book_seq);
-                book.book_seq = update.book_seq;
-                frame
-            }
-            Kind::Top(top) => {
-                book.book_seq = top.book_seq;
-                top.frame(symbol)
-            }
-            Kind::Mark(checksum) => {
-                book.checksum = *checksum;
-                return;
-            }
-        };
-        self.send(self.batch_book, frame);
     }
 
     fn send(&mut self, index: usize, frame: Frame) {
