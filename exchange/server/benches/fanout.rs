@@ -22,8 +22,10 @@ use tokio::task::JoinHandle;
 
 const BENCH: &str = "fanout";
 const CONNECTIONS: usize = 20;
-/// Changes that a lossless subscriber may be behind: far fewer than the exchange keeps.
+/// Changes that a lossless subscriber may be behind: far fewer than the exchange keeps of one book, and of
+/// many books together.
 const AHEAD: u64 = 8_192;
+const AHEAD_PER_BOOK: u64 = 256;
 
 fn main() -> Result<()> {
     runtime()?.block_on(async {
@@ -161,7 +163,7 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
         let started = Instant::now();
         let rate = loop {
             // Each command changes one book.
-            let may = counters.least() * books as u64 + AHEAD.max(4 * books as u64);
+            let may = counters.least() * books as u64 + AHEAD.max(AHEAD_PER_BOOK * books as u64);
             if may > given + 1 {
                 let more = (may - given) / 2;
                 load.give(more);
