@@ -134,20 +134,20 @@ fn chosen(benches: Vec<Bench>, names: &[String]) -> Result<Vec<Bench>> {
 
 /// Compiles what is to be run, so that a measurement does not compete with a compiler.
 fn build(sh: &Shell, benches: &[Bench], profile: &str) -> Result<()> {
-    let mut targets = Vec::new();
+    eprintln!("building the benchmarks ({profile} profile): minutes");
     for bench in benches {
+        // One by one, as they are run: cargo builds what they share otherwise if they are built together.
         if let Bench::Target { package, name } = bench {
-            targets.extend(["--package", package, "--bench", name]);
+            cmd!(
+                sh,
+                "cargo bench --locked --no-run --profile {profile} --package {package} --bench {name}"
+            )
+            .quiet()
+            .run()
+            .map_err(|error| Failure::new(Exit::BuildFailed, error.to_string()))?;
         }
     }
-    if targets.is_empty() {
-        return Ok(());
-    }
-    eprintln!("building the benchmarks ({profile} profile): minutes");
-    cmd!(sh, "cargo bench --locked --no-run --profile {profile} {targets...}")
-        .quiet()
-        .run()
-        .map_err(|error| Failure::new(Exit::BuildFailed, error.to_string()).into())
+    Ok(())
 }
 
 fn run_target(ws: &Workspace, package: &str, name: &str, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
