@@ -275,10 +275,28 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Prints a row of the form that `cargo xtask bench` reads.
+fn print_row(case: &str, own: &[f64], baseline: &[f64]) {
+    let middle = median(own.to_vec());
+    let most = own.iter().copied().fold(f64::MIN, f64::max);
+    let least = own.iter().copied().fold(f64::MAX, f64::min);
+    let ratio = median(own.iter().zip(baseline).map(|(own, base)| own / base).collect());
+    println!(
+        r#"{{"bench":"append","case":"{case}, p50","unit":"µs","median":{middle:.1},"spread":{:.3},"baseline":{:.1},"ratio":{ratio:.3},"goal":null,"met":null}}"#,
+        (most - least) / middle,
+        median(baseline.to_vec())
+    );
+}
+
 fn main() -> Result<()> {
     // Without it this is a test run, which only shows that everything still works.
     let measuring = std::env::args().any(|argument| argument == "--bench");
-    let (rounds, commits) = if measuring { (9, 1200) } else { (1, 10) };
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, commits) = match (measuring, is_quick) {
+        (true, false) => (9, 1200),
+        (true, true) => (3, 200),
+        (false, _) => (1, 10),
+    };
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("append");
     println!("{rounds} rounds of {commits} commits; records of {RECORD_BYTES} bytes; times in microseconds per commit");
     for batch_bytes in [4 << 10, 64 << 10] {
@@ -319,6 +337,9 @@ fn main() -> Result<()> {
                 median(p50[index].clone()),
                 median(p99[index].clone())
             );
+        }
+        for (index, name) in NAMES.iter().enumerate().skip(1) {
+            print_row(&format!("{name}, {} KiB", batch_bytes >> 10), &p50[index], &p50[0]);
         }
     }
     Ok(())
