@@ -1,8 +1,11 @@
-//! The sound exchange passes every case.
+//! The sound exchange passes every case. `OPTIVEX_RUNS=50` says how often in a row: each run with a seed and an
+//! exchange of its own.
 
 mod support;
 
+use std::env::{self, VarError};
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 
 use optivex_system_tests::launch::{Home, Launcher};
 use optivex_system_tests::users::UsersFile;
@@ -16,10 +19,34 @@ fn passes(arguments: &[&OsStr]) -> String {
     told
 }
 
+/// How often all of it runs: `OPTIVEX_RUNS`, or once.
+fn runs() -> u32 {
+    match env::var("OPTIVEX_RUNS") {
+        Ok(text) => match text.parse::<NonZeroU32>() {
+            Ok(runs) => runs.get(),
+            Err(error) => panic!("OPTIVEX_RUNS={text}: {error}"),
+        },
+        Err(VarError::NotPresent) => 1,
+        Err(error) => panic!("OPTIVEX_RUNS: {error}"),
+    }
+}
+
 #[test]
 fn the_sound_exchange_passes_every_case() {
-    let told = passes(&["--launch".as_ref(), exchange().as_os_str(), "serve".as_ref()]);
-    assert!(told.contains(" 0 failed, 0 errors, 0 blocked, 0 skipped "), "{told}");
+    let runs = runs();
+    let exchange = exchange();
+    for run in 1..=runs {
+        let told = passes(&["--launch".as_ref(), exchange.as_os_str(), "serve".as_ref()]);
+        assert!(
+            told.contains(" 0 failed, 0 errors, 0 blocked, 0 skipped "),
+            "run {run} of {runs}: {told}"
+        );
+        // How many, how long, which seed.
+        println!(
+            "run {run} of {runs}: {}",
+            told.trim_end().lines().last().unwrap_or_default()
+        );
+    }
 }
 
 /// One that runs already, and whose users have a past; what needs --launch is skipped and says so.

@@ -10,10 +10,12 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
+use crate::position::Account;
 use crate::refusal::Refusal;
 use crate::risk::Added;
 use crate::types::{
-    ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side, UserId,
+    CancelReason, ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, OrderType, SelfTradePrevention, Side,
+    UserId,
 };
 
 /// Client ids of inserts that were refused.
@@ -155,7 +157,21 @@ pub(crate) fn paid(order: &Order, quantity: i64, multiplier: i64, amount_e4: i12
     amount_e4
 }
 
+/// What an order's lots add to the amount that is outstanding.
+pub(crate) fn outstanding(order: &Order, amount_e4: i128) -> i128 {
+    if fault!(AmountOfBuys) && order.side == Side::Sell {
+        return 0;
+    }
+    amount_e4
+}
+
 impl Engine {
+    /// The account of the first user with limits in the instrument.
+    pub(crate) fn limited_account(&self, instrument: InstrumentId) -> Option<&Account> {
+        let is_limited = |account: &&Account| account.instrument == instrument && account.risk.is_some();
+        self.accounts.iter().find(is_limited)
+    }
+
     /// Before an insert's checks of its price.
     pub(crate) fn before_checks(&self, command: &InsertOrder) -> Result<(), Refusal> {
         let id = command.client_order_id;
@@ -214,7 +230,10 @@ impl Engine {
     }
 
     /// Before a resting order is cancelled.
-    pub(crate) fn before_cancel(&mut self, slot: u32) {
+    pub(crate) fn before_cancel(&mut self, slot: u32, reason: CancelReason) {
+        if fault!(SelfTradeNotReleased) && reason == CancelReason::SelfTrade {
+            self.add_open(slot, self.orders.node(slot).order.open_quantity());
+        }
         if fault!(CancelledPlaceTaken) {
             let order = &self.orders.node(slot).order;
             let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);

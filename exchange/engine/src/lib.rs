@@ -8,14 +8,21 @@
 //! point, iteration in hash order.
 
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
+/// With two values: the wrong one if it was, and else the right one.
 #[cfg(not(feature = "faults"))]
 macro_rules! fault {
+    ($fault:ident, $wrong:expr, $right:expr) => {
+        $right
+    };
     ($($fault:tt)+) => {
         false
     };
 }
 #[cfg(feature = "faults")]
 macro_rules! fault {
+    ($fault:ident, $wrong:expr, $right:expr) => {
+        if fault!($fault) { $wrong } else { $right }
+    };
     ($fault:ident) => {
         optivex_faults::planted(optivex_faults::Fault::$fault)
     };

@@ -188,11 +188,7 @@ impl Engine {
             let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
             left -= quantity;
             let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
-            let price_e4 = if fault!(UncrossAtAsks) {
-                ask.price_e4
-            } else {
-                auction.price_e4
-            };
+            let price_e4 = fault!(UncrossAtAsks, ask.price_e4, auction.price_e4);
             let trade = self.trade(instrument, price_e4, quantity, names.0, names.1);
             event.trades.push(trade);
             self.fill_resting(bid_slot, &trade, false, event);

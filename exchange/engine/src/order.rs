@@ -109,12 +109,8 @@ impl Orders {
             }
             None => ORDER_SLOTS_MAX,
         };
-        let sequence = sequence_of(if fault!(OrderIdsReused) {
-            OrderId(0)
-        } else {
-            self.last_id
-        }) + 1;
-        self.last_id = OrderId((sequence << ORDER_SLOT_BITS) | u64::from(slot));
+        let before = fault!(OrderIdsReused, OrderId(0), self.last_id);
+        self.last_id = OrderId(((sequence_of(before) + 1) << ORDER_SLOT_BITS) | u64::from(slot));
         self.last_id
     }
 

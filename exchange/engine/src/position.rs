@@ -61,11 +61,10 @@ impl Account {
 
     /// Lots held if every open buy order traded, and less than none if every sell order did.
     pub(crate) fn exposure(&self, side: Side) -> i128 {
+        let open_quantity = fault!(PositionWithoutOrders, [0, 0], self.open_quantity);
         match side {
-            Side::Buy if fault!(PositionWithoutOrders) => self.quantity,
-            Side::Sell if fault!(PositionWithoutOrders) => -self.quantity,
-            Side::Buy => self.quantity + i128::from(self.open_quantity[0]),
-            Side::Sell => -self.quantity + i128::from(self.open_quantity[1]),
+            Side::Buy => self.quantity + i128::from(open_quantity[0]),
+            Side::Sell => -self.quantity + i128::from(open_quantity[1]),
         }
     }
 }

@@ -47,7 +47,7 @@ pub fn plant(name: &str) -> Result<&'static Entry, String> {
     Ok(entry)
 }
 
-/// Whether this is the fault that was planted; those of [`OF_RECOVERY`] end with it.
+/// Whether this is the fault that was planted; those that only recovery has end with it.
 #[inline]
 pub fn planted(fault: Fault) -> bool {
     PLANTED.get() == Some(&fault) && !(RECOVERED.load(Ordering::Relaxed) && OF_RECOVERY.contains(&fault))
@@ -71,7 +71,7 @@ pub fn recovered() {
 /// Whether this is the fault that was planted, and there is a [`Crowd`] for it to show in.
 #[inline]
 pub fn planted_in_a_crowd(fault: Fault) -> bool {
-    planted(fault) && CROWD.load(Ordering::Acquire) > 1
+    planted(fault) && Crowd::size() > 1
 }
 
 /// One of those who insert at the same time: what is wrong only then asks whether there are several.
@@ -85,6 +85,11 @@ impl Crowd {
     pub fn enter() -> Self {
         CROWD.fetch_add(1, Ordering::AcqRel);
         Self(())
+    }
+
+    /// How many there are.
+    pub fn size() -> usize {
+        CROWD.load(Ordering::Acquire)
     }
 }
 

@@ -4,18 +4,21 @@
 //! journal has them; `feed` shows the books to subscribers.
 
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
+/// With two values: the wrong one if it was, and else the right one.
 #[cfg(not(feature = "faults"))]
-#[allow(
-    unused_macros,
-    reason = "at times all faults of the server stand in its module `faults`"
-)]
 macro_rules! fault {
+    ($fault:ident, $wrong:expr, $right:expr) => {
+        $right
+    };
     ($fault:ident) => {
         false
     };
 }
 #[cfg(feature = "faults")]
 macro_rules! fault {
+    ($fault:ident, $wrong:expr, $right:expr) => {
+        if fault!($fault) { $wrong } else { $right }
+    };
     ($fault:ident) => {
         optivex_faults::planted(optivex_faults::Fault::$fault)
     };

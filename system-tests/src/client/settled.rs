@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use optivex_proto::v1::{
-    BookSnapshot, ListOrdersRequest, ListPositionsResponse, ListTradesRequest, Order, Position, Trade,
+    BookSnapshot, ListOrdersRequest, ListOrdersResponse, ListPositionsResponse, ListTradesRequest, Order, Position,
+    Trade,
 };
 use tokio::time::{Instant, sleep};
 
@@ -44,6 +45,18 @@ macro_rules! settled {
     }};
 }
 
+/// The one order that a page is to have.
+fn alone(page: Reply<ListOrdersResponse>, order_id: u64) -> Verdict<Reply<Order>> {
+    let at = page.at().clone();
+    match <[Order; 1]>::try_from(page.into_inner().orders) {
+        Ok([order]) => Ok(Reply::new(order, at)),
+        Err(orders) => Err(at.fail(
+            format!("{} orders", orders.len()),
+            format!("the order {order_id} alone"),
+        )),
+    }
+}
+
 impl Session {
     /// The same session without a record.
     pub fn quiet(&self) -> Self {
@@ -76,14 +89,7 @@ impl Session {
             |page| !page.orders.is_empty(),
             format!("the order {order_id} alone")
         )?;
-        let at = page.at().clone();
-        match <[Order; 1]>::try_from(page.into_inner().orders) {
-            Ok([order]) => Ok(Reply::new(order, at)),
-            Err(orders) => Err(at.fail(
-                format!("{} orders", orders.len()),
-                format!("the order {order_id} alone"),
-            )),
-        }
+        alone(page, order_id)
     }
 
     /// One order, as soon as it shows this event, which must have changed it.
@@ -98,14 +104,7 @@ impl Session {
             |page| page.orders.iter().any(|order| order.event_seq >= event_seq),
             format!("the order {order_id} with event_seq {event_seq}, the last event that changed it")
         )?;
-        let at = page.at().clone();
-        match <[Order; 1]>::try_from(page.into_inner().orders) {
-            Ok([order]) => Ok(Reply::new(order, at)),
-            Err(orders) => Err(at.fail(
-                format!("{} orders", orders.len()),
-                format!("the order {order_id} alone"),
-            )),
-        }
+        alone(page, order_id)
     }
 
     /// All positions, as soon as they show this event.

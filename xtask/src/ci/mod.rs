@@ -67,6 +67,13 @@ fn clippy(ctx: &mut Ctx<'_>) -> Result<Outcome> {
     cmd!(sh, "cargo clippy --locked --all-targets -- -D warnings")
         .quiet()
         .run()?;
+    // What is behind the feature that no default build has.
+    cmd!(
+        sh,
+        "cargo clippy --locked -p optivex-engine -p optivex-server --features optivex-server/faults --lib --bins -- -D warnings"
+    )
+    .quiet()
+    .run()?;
     Ok(Outcome::Ok(String::new()))
 }
 

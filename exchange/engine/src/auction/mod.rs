@@ -221,16 +221,7 @@ pub(crate) fn clearing(
     let bid_right = bid - book.quantity_at(Side::Buy, left);
     let offered_right = offered + book.quantity_at(Side::Sell, right);
     // Better is greater: more volume, then less surplus.
-    let rate = |bid: i64, offered: i64| {
-        (
-            bid.min(offered),
-            if fault!(SurplusIgnored) {
-                0
-            } else {
-                -(bid - offered).abs()
-            },
-        )
-    };
+    let rate = |bid: i64, offered: i64| (bid.min(offered), fault!(SurplusIgnored, 0, -(bid - offered).abs()));
     let (rate_left, rate_right) = (rate(bid, offered), rate(bid_right, offered_right));
     let (quantity, _) = rate_left.max(rate_right);
     if quantity == 0 {

@@ -4,7 +4,6 @@ use crate::command::{CreateInstrument, InvalidField, validate_instrument_limits,
 use crate::engine::{Applied, Engine, accepted};
 use crate::event::{Event, Outcome};
 use crate::instrument::Listing;
-use crate::order::NIL;
 use crate::refusal::Refusal;
 use crate::risk::RollingWindow;
 use crate::types::{
@@ -138,8 +137,7 @@ impl Engine {
         self.begin(now, event);
         let user_state = &mut self.users[user.0 as usize];
         user_state.suspension = Some(comment.to_owned());
-        let first = user_state.first_order;
-        let first = if fault!(SuspensionKeepsOrders) { NIL } else { first };
+        let first = fault!(SuspensionKeepsOrders, crate::order::NIL, user_state.first_order);
         let cancelled = self.cancel_where(first, CancelReason::Suspended, |_| true, event);
         accepted(Outcome::UserSuspended(user, cancelled), event)
     }

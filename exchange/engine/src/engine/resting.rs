@@ -4,7 +4,7 @@ use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{NIL, Node};
-use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
+use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, UserId};
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
@@ -49,9 +49,7 @@ impl Engine {
     pub(crate) fn leave_book(&mut self, slot: u32) {
         let quantity = self.orders.node(slot).order.open_quantity();
         let instrument = self.orders.node(slot).order.instrument;
-        if !fault!(OutstandingNotReleased) {
-            self.add_open(slot, -quantity);
-        }
+        self.add_open(slot, fault!(OutstandingNotReleased, 0, -quantity));
         self.listings[instrument.0 as usize]
             .book
             .remove(&mut self.orders, slot, quantity);
@@ -76,9 +74,7 @@ impl Engine {
 
     /// A resting order trades.
     pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Trade, aggressor: bool, event: &mut Event) {
-        if !fault!(FillNotReleased) {
-            self.add_open(slot, -trade.quantity);
-        }
+        self.add_open(slot, fault!(FillNotReleased, 0, -trade.quantity));
         let instrument = trade.instrument.0 as usize;
         self.listings[instrument]
             .book
@@ -101,11 +97,8 @@ impl Engine {
 
     /// A resting order ends untraded.
     pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
-        if fault!(SelfTradeNotReleased) && reason == CancelReason::SelfTrade {
-            self.add_open(slot, self.orders.node(slot).order.open_quantity());
-        }
         #[cfg(feature = "faults")]
-        self.before_cancel(slot);
+        self.before_cancel(slot, reason);
         self.leave_book(slot);
         let event_seq = self.event_seq;
         let order = &mut self.orders.node_mut(slot).order;
@@ -203,16 +196,13 @@ impl Engine {
         }
     }
 
-    fn add_open(&mut self, slot: u32, quantity: i64) {
+    pub(crate) fn add_open(&mut self, slot: u32, quantity: i64) {
         let node = self.orders.node(slot);
         let order = &node.order;
         let listing = &self.listings[order.instrument.0 as usize];
-        let uncounted = fault!(AmountOfBuys) && order.side == Side::Sell;
-        let amount_e4 = if uncounted {
-            0
-        } else {
-            listing.amount_e4(order.price_e4, quantity)
-        };
+        let amount_e4 = listing.amount_e4(order.price_e4, quantity);
+        #[cfg(feature = "faults")]
+        let amount_e4 = crate::faults::outstanding(order, amount_e4);
         let account = &mut self.accounts[node.account as usize];
         account.open_quantity[index(order.side)] += quantity;
         account.open_amount_e4 += amount_e4;

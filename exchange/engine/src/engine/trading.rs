@@ -69,11 +69,7 @@ impl Engine {
         };
         let added = Added {
             side: terms.side,
-            quantity: if fault!(CountsWhatRests) {
-                self.prospect(&taker).left
-            } else {
-                terms.quantity
-            },
+            quantity: fault!(CountsWhatRests, self.prospect(&taker).left, terms.quantity),
             amount_e4,
             order_quantity: 0,
         };
@@ -234,7 +230,7 @@ impl Engine {
         }
         let added = Added {
             side: order.side,
-            quantity: quantity - if fault!(AmendCountsWhole) { 0 } else { order.quantity },
+            quantity: quantity - fault!(AmendCountsWhole, 0, order.quantity),
             amount_e4: listing.amount_e4(price_e4, open_quantity)
                 - listing.amount_e4(order.price_e4, order.open_quantity()),
             order_quantity: order.quantity,

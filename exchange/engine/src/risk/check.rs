@@ -1,7 +1,6 @@
 //! The limits in the order of the contract: the user's, then the instrument's, each in field order.
 
 use crate::engine::Engine;
-use crate::position::Account;
 use crate::refusal::{LimitBreach, Refusal};
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, RollingWindowLimit, Side, UserId};
@@ -97,24 +96,24 @@ impl Engine {
         now: i64,
     ) -> Result<(), Refusal> {
         self.check_message_rate(user, now)?;
+        let user_state = &self.users[user.0 as usize];
         let open_quantity = if fault!(UserLimitsByInstrument) {
             self.open_lots(user, instrument, None)
         } else {
-            self.users[user.0 as usize].open_quantity
+            user_state.open_quantity
         };
-        let user = &self.users[user.0 as usize];
         let name = |limit_name| Name {
             limit_name,
             instrument: None,
         };
         name("max_outstanding_quantity").check(
-            user.limits.max_outstanding_quantity,
+            user_state.limits.max_outstanding_quantity,
             i128::from(open_quantity),
             i128::from(added.quantity),
         )?;
         name("max_outstanding_amount_e4").check(
-            user.limits.max_outstanding_amount_e4,
-            user.open_amount_e4,
+            user_state.limits.max_outstanding_amount_e4,
+            user_state.open_amount_e4,
             added.amount_e4,
         )
     }
@@ -127,12 +126,8 @@ impl Engine {
         now: i64,
     ) -> Result<(), Refusal> {
         let own = self.users[user.0 as usize].account(instrument);
-        let account = if fault!(LimitsOfAnybody) {
-            let limited = |account: &&Account| account.instrument == instrument && account.risk.is_some();
-            self.accounts.iter().find(limited)
-        } else {
-            own.map(|at| &self.accounts[at as usize])
-        };
+        let own = own.map(|at| &self.accounts[at as usize]);
+        let account = fault!(LimitsOfAnybody, self.limited_account(instrument), own);
         let Some(account) = account else { return Ok(()) };
         let Some(risk) = &account.risk else { return Ok(()) };
         let name = |limit_name| Name {
@@ -153,7 +148,7 @@ impl Engine {
             now,
             added.amount_e4,
         )?;
-        let sides_counted = if fault!(OutstandingOfBuys) { 1 } else { 2 };
+        let sides_counted = fault!(OutstandingOfBuys, 1, 2);
         name("max_outstanding_quantity").check(
             limits.max_outstanding_quantity,
             account

@@ -56,11 +56,9 @@ impl RollingWindow {
 
     /// What counts at `now` in a window of so many seconds.
     pub(crate) fn sum(&self, now_unix_ns: i64, seconds: i32) -> i128 {
-        let counted_until = if fault!(TumblingWindow) {
-            i128::from(now_unix_ns - now_unix_ns.rem_euclid(length_ns(seconds)))
-        } else {
-            i128::from(now_unix_ns) - i128::from(length_ns(seconds))
-        };
+        let window_ns = length_ns(seconds);
+        let reached_ns = fault!(TumblingWindow, now_unix_ns.rem_euclid(window_ns), window_ns);
+        let counted_until = i128::from(now_unix_ns) - i128::from(reached_ns);
         let at = self
             .moments
             .partition_point(|moment| i128::from(moment.time_unix_ns) <= counted_until);

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::status;
 use super::wire::{Call, Lens};
-use crate::error::Error;
+use crate::error::{Error, REASON_TRAILER};
 
 /// Cancels all orders of a token's user.
 pub(super) const CANCEL_ALL: &str = "/optivex.v1.ExecutionService/CancelAllOrders";
@@ -201,10 +201,10 @@ pub(super) fn after(call: &Call, mut answer: Response<Body>) -> Response<Body> {
     {
         let name = error.reason_name();
         status::put(headers, Status::new(error.code(), error.message));
-        headers.insert("optivex-reason", HeaderValue::from_static(name));
+        headers.insert(REASON_TRAILER, HeaderValue::from_static(name));
     }
     if fault!(RefusalWithoutTrailer) {
-        headers.remove("optivex-reason");
+        headers.remove(REASON_TRAILER);
     }
     if fault!(UnknownUserTold)
         && status::is(headers, ErrorReason::InvalidCredentials)

@@ -1,10 +1,11 @@
 //! What goes wrong when much is under way: the queue between the front and the book loses what it cannot
 //! hold, and the front has answered already.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
+use optivex_faults::Crowd;
 use optivex_proto::v1::order_entry_request::Command;
 use optivex_proto::v1::order_entry_response::Result as Outcome;
 use optivex_proto::v1::{self as pb, CancelReason, OrderStatus, TimeInForce};
@@ -16,27 +17,9 @@ const QUEUE: usize = 8;
 /// Of those that come when it is full, one in so many is lost.
 const LOST_OF: u64 = 40;
 
-static CALLS: AtomicUsize = AtomicUsize::new(0);
 static TURN: AtomicU64 = AtomicU64::new(0);
-/// Commands of streams whose order is lost, by request_id.
-static LOST: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
-
-/// A call of an insert that is under way.
-#[derive(Debug)]
-pub(super) struct UnderWay(());
-
-impl UnderWay {
-    pub(super) fn begin() -> Self {
-        CALLS.fetch_add(1, Ordering::AcqRel);
-        Self(())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        CALLS.fetch_sub(1, Ordering::AcqRel);
-    }
-}
+/// Quantities of orders of streams that are lost, by request_id.
+static LOST: LazyLock<Mutex<HashMap<u64, i64>>> = LazyLock::new(Mutex::default);
 
 /// Whether this insert is one that is lost, with so many under way.
 fn loses(under_way: usize) -> bool {
@@ -45,7 +28,7 @@ fn loses(under_way: usize) -> bool {
 
 /// Loses an insert of a call, if it is its turn.
 pub(super) fn lose_call(insert: &mut pb::InsertOrderRequest) -> bool {
-    let lost = loses(CALLS.load(Ordering::Acquire));
+    let lost = loses(Crowd::size());
     if lost {
         lose(insert);
     }
@@ -79,7 +62,7 @@ pub(super) fn request(call: &Call) -> Option<Lens> {
         {
             lose(insert);
             let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
-            lost.get_or_insert_default().insert(request.request_id);
+            lost.insert(request.request_id, insert.quantity);
         }
     }))
 }
@@ -93,9 +76,9 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
         call.answered.fetch_add(1, Ordering::AcqRel);
         let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Outcome::Insert(answer)) = &mut response.result
-            && lost.get_or_insert_default().remove(&response.request_id)
+            && let Some(quantity) = lost.remove(&response.request_id)
         {
-            deny(answer, answer.filled_quantity + 1);
+            deny(answer, quantity);
         }
     }))
 }

@@ -89,23 +89,22 @@ pub(super) fn event(event: &Event) {
 /// A command that comes too early finds nothing.
 pub(super) fn command(mut command: Command) -> Command {
     match &mut command {
-        Command::InsertOrder(insert) if fault!(TradableOnceAnswered) => {
-            if memory()
-                .unanswered_instruments
-                .values()
-                .any(|id| *id == insert.instrument)
-            {
-                insert.instrument = InstrumentId(u32::MAX);
-            }
+        Command::InsertOrder(insert) if fault!(TradableOnceAnswered) && is_unanswered(insert.instrument) => {
+            insert.instrument = InstrumentId(u32::MAX);
         }
-        Command::CancelOrder { order, .. } if fault!(CancellableOnceAnswered) => {
-            if !memory().unanswered_orders.is_empty() {
-                *order = OrderRef::Id(OrderId(0));
-            }
+        Command::CancelOrder { order, .. }
+            if fault!(CancellableOnceAnswered) && !memory().unanswered_orders.is_empty() =>
+        {
+            *order = OrderRef::Id(OrderId(0));
         }
         _ => {}
     }
     command
+}
+
+/// Whether the instrument's creation is not answered yet.
+fn is_unanswered(instrument: InstrumentId) -> bool {
+    memory().unanswered_instruments.values().any(|id| *id == instrument)
 }
 
 /// Whether one of these faults is planted that is about this rpc.
@@ -200,7 +199,7 @@ async fn insert_order(forward: &mut Forward, request: &Bytes) -> Unary {
         return forward.call(request).await;
     }
     if fault!(BusyExchangeLosesOrders) {
-        let _under_way = load::UnderWay::begin();
+        let _under_way = optivex_faults::Crowd::enter();
         let lost = load::lose_call(&mut insert);
         let mut answer = forward.call(&insert.encode_to_vec().into()).await;
         if let Some(mut inserted) = answer.message::<pb::InsertOrderResponse>()

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Frame;
@@ -14,17 +14,14 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic_types::StatusExt;
 
-use crate::error::Error;
+use super::wire::put as put_message;
+use crate::error::{Error, REASON_TRAILER};
 
 /// The answer to a unary call.
 pub(super) fn reply<M: Message>(message: &M) -> Response<Body> {
-    let bytes = message.encode_to_vec();
     let mut data = BytesMut::new();
-    data.put_u8(0);
-    data.put_u32(bytes.len() as u32);
-    data.put(Bytes::from(bytes));
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    put_message(&mut data, &message.encode_to_vec());
+    let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
     let frames = [Frame::data(data.freeze()), Frame::trailers(trailers)].map(Ok::<_, Infallible>);
     of_grpc(Body::new(StreamBody::new(stream::iter(frames))))
 }
@@ -69,14 +66,10 @@ pub(super) fn is(headers: &HeaderMap, reason: ErrorReason) -> bool {
 
 /// Puts another status there.
 pub(super) fn put(headers: &mut HeaderMap, status: impl Into<Status>) {
-    for name in [
-        "grpc-status",
-        "grpc-message",
-        "grpc-status-details-bin",
-        "optivex-reason",
-    ] {
+    for name in [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS] {
         headers.remove(name);
     }
+    headers.remove(REASON_TRAILER);
     // It fits: it is made of text.
     let _ = status.into().add_header(headers);
 }

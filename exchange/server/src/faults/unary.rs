@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use optivex_proto::v1::ErrorReason;
@@ -11,13 +11,14 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service;
 
-use super::wire::Lens;
+use super::status;
+use super::wire::{Lens, PREFIX_BYTES, put};
 use crate::error::Error;
 
 /// The request's message; `None` if it breaks off.
 pub(super) async fn read(body: Body) -> Option<Bytes> {
     let bytes = body.collect().await.ok()?.to_bytes();
-    Some(bytes.slice(bytes.len().min(5)..))
+    Some(bytes.slice(bytes.len().min(PREFIX_BYTES)..))
 }
 
 /// The way to the service.
@@ -47,7 +48,10 @@ impl Forward {
             Ok(body) => {
                 let trailers = body.trailers().cloned();
                 let bytes = body.to_bytes();
-                ((bytes.len() > 5).then(|| bytes.slice(5..)), trailers)
+                (
+                    (bytes.len() > PREFIX_BYTES).then(|| bytes.slice(PREFIX_BYTES..)),
+                    trailers,
+                )
             }
             Err(_) => (None, None),
         };
@@ -80,14 +84,13 @@ impl Unary {
 
     /// Whether it is this error.
     pub(super) fn is(&self, reason: ErrorReason) -> bool {
-        let told = self.headers.get(crate::error::REASON_TRAILER);
-        told.is_some_and(|told| told.as_bytes() == crate::error::reason_name(reason).as_bytes())
+        status::is(&self.headers, reason)
     }
 
     /// An error.
     pub(super) fn refusal(error: Error) -> Self {
         Self {
-            headers: tonic::Status::from(error).into_http::<Body>().into_parts().0.headers,
+            headers: status::refuse(error).into_parts().0.headers,
             message: None,
             trailers: None,
         }
@@ -110,9 +113,7 @@ pub(super) fn decode<M: Message + Default>(message: &Bytes) -> M {
 }
 
 fn framed(message: &Bytes) -> Bytes {
-    let mut framed = BytesMut::with_capacity(5 + message.len());
-    framed.put_u8(0);
-    framed.put_u32(message.len() as u32);
-    framed.put_slice(message);
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    put(&mut framed, message);
     framed.freeze()
 }

@@ -11,6 +11,7 @@ use optivex_proto::v1::{self as pb, ErrorReason};
 use tonic::body::Body;
 use tonic::service::Routes;
 
+use super::access;
 use super::unary::{Forward, Unary, decode, read};
 use super::wire::{Call, Lens};
 use crate::error::Error;
@@ -20,8 +21,6 @@ use crate::error::Error;
 struct Memory {
     /// Client ids of orders that a limit refused.
     limited: HashSet<String>,
-    /// User names, by token.
-    users: HashMap<String, String>,
     suspended: HashSet<String>,
     indicative: HashMap<InstrumentId, Indicative>,
 }
@@ -109,15 +108,14 @@ pub(super) fn response(call: &Call) -> Option<Lens> {
 pub(super) fn concerns(rpc: &str) -> bool {
     match rpc {
         "InsertOrder" => fault!(LimitedIdKept),
-        "Login" | "SuspendUser" | "ResumeUser" | "ListPositions" | "ListOrders" => fault!(SuspendedMayNotLook),
+        "SuspendUser" | "ResumeUser" | "ListPositions" | "ListOrders" => fault!(SuspendedMayNotLook),
         _ => false,
     }
 }
 
 fn is_suspended(call: &Call) -> bool {
-    let memory = memory();
-    let user = call.token.as_ref().and_then(|token| memory.users.get(token));
-    user.is_some_and(|user| memory.suspended.contains(user))
+    let user = access::user_of(call.token.as_ref());
+    user.is_some_and(|user| memory().suspended.contains(&user))
 }
 
 /// Calls the service, with the planted fault around it.
@@ -139,14 +137,6 @@ pub(super) async fn call(call: &Call, routes: Routes, request: Request<Body>) ->
                 }
                 answer
             }
-        }
-        "Login" => {
-            let answer = forward.call(&request).await;
-            if let Some(login) = answer.message::<pb::LoginResponse>() {
-                let username = decode::<pb::LoginRequest>(&request).username;
-                memory().users.insert(login.token, username);
-            }
-            answer
         }
         "SuspendUser" => {
             memory()

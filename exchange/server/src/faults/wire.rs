@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
-use optivex_proto::v1 as pb;
+use optivex_proto::v1::{self as pb, ErrorReason};
 use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::StdError;
@@ -31,7 +31,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
-use super::{access, clients, instruments, load, order_entry, races, recovery, venue};
+use super::{access, clients, instruments, load, order_entry, races, recovery, status, venue};
 
 /// One call, seen from outside. Clones share what they note.
 #[derive(Clone, Debug)]
@@ -149,36 +149,17 @@ fn after(call: &Call, answer: Response<Body>) -> Response<Body> {
 
 /// Another answer than that of the services.
 fn instead(call: &Call, answer: Response<Body>) -> Response<Body> {
-    let status = answer.headers().get(tonic::Status::GRPC_STATUS);
-    let is_unknown = status.is_some_and(|status| status == "5");
+    let is_unknown = status::is(answer.headers(), ErrorReason::UnknownInstrument);
     match call.rpc.as_str() {
-        "GetOrderBook" if fault!(UnknownBookIsEmpty) && is_unknown => message(&pb::GetOrderBookResponse {
+        "GetOrderBook" if fault!(UnknownBookIsEmpty) && is_unknown => status::reply(&pb::GetOrderBookResponse {
             book: Some(pb::BookSnapshot {
                 symbol: call.asked::<pb::GetOrderBookRequest>().symbol,
                 ..pb::BookSnapshot::default()
             }),
         }),
-        "ListTrades" if fault!(UnknownTradesAreNone) && is_unknown => message(&pb::ListTradesResponse::default()),
+        "ListTrades" if fault!(UnknownTradesAreNone) && is_unknown => status::reply(&pb::ListTradesResponse::default()),
         _ => answer,
     }
-}
-
-/// An answer of one message.
-fn message(message: &impl Message) -> Response<Body> {
-    let mut data = BytesMut::new();
-    put(&mut data, &message.encode_to_vec());
-    let trailers = HeaderMap::from_iter([(tonic::Status::GRPC_STATUS, HeaderValue::from(0))]);
-    let body = Changed {
-        body: Body::empty(),
-        lens: Lens::clear(),
-        unread: BytesMut::new(),
-        ready: VecDeque::from([Frame::data(data.freeze()), Frame::trailers(trailers)]),
-    };
-    let mut answer = Response::new(Body::new(body));
-    answer
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    answer
 }
 
 /// Learns of an event before anybody is told.
@@ -311,14 +292,15 @@ struct Changed {
     ready: VecDeque<Frame<Bytes>>,
 }
 
-fn put(out: &mut BytesMut, message: &[u8]) {
+/// Puts a message there as it is on the wire.
+pub(super) fn put(out: &mut BytesMut, message: &[u8]) {
     out.put_u8(0);
     out.put_u32(message.len() as u32);
     out.put(message);
 }
 
 /// Bytes before each message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 impl Changed {
     fn take(&mut self, data: Bytes) {

@@ -35,11 +35,7 @@ impl RiskLimitsApi {
             self.auth.authorize(metadata, Some(Role::Trader))?;
             return Ok(caller.user);
         }
-        let role = if fault!(LimitsForAllToSee) {
-            Role::Trader
-        } else {
-            Role::Admin
-        };
+        let role = fault!(LimitsForAllToSee, Role::Trader, Role::Admin);
         self.auth.authorize(metadata, Some(role))?;
         user(&self.exchange, &wire::username(username)?)
     }

@@ -8,7 +8,7 @@ use optivex_proto::v1 as pb;
 use optivex_proto::v1::subscribe_execution_reports_response::Event;
 
 use super::books::symbol_of;
-use super::{Call, Lens};
+use super::{Call, Lens, access};
 
 /// Faults of requests.
 pub(super) fn request(call: &Call) -> Option<Lens> {
@@ -38,13 +38,6 @@ pub(super) fn request(call: &Call) -> Option<Lens> {
 pub(super) fn response(call: &Call) -> Option<Lens> {
     match call.rpc.as_str() {
         "SubscribeExecutionReports" => stream(call),
-        "Login" if fault!(NewestStreamOnly) => {
-            let username = call.asked::<pb::LoginRequest>().username;
-            Some(Lens::each(move |answer: &mut pb::LoginResponse| {
-                let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-                streams.users.insert(answer.token.clone(), username.clone());
-            }))
-        }
         _ => None,
     }
 }
@@ -200,26 +193,21 @@ pub(super) fn learn(event: &Done) {
     }
 }
 
-#[derive(Default)]
-struct Streams {
-    /// Users by their authorization.
-    users: HashMap<String, String>,
-    /// The newest stream of each.
-    newest: HashMap<String, u64>,
-}
-
-static STREAMS: LazyLock<Mutex<Streams>> = LazyLock::new(Mutex::default);
+/// The newest stream of each user.
+static STREAMS: LazyLock<Mutex<HashMap<String, u64>>> = LazyLock::new(Mutex::default);
 
 /// A stream takes the place of the one before it of the same user.
 fn newest_only(call: &Call) -> Lens {
-    let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-    let user = call.token.as_ref().and_then(|token| streams.users.get(token)).cloned();
-    let user = user.unwrap_or_default();
-    let number = streams.newest.get(&user).map_or(1, |number| number + 1);
-    streams.newest.insert(user.clone(), number);
+    let user = access::user_of(call.token.as_ref()).unwrap_or_default();
+    let number = {
+        let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = streams.entry(user.clone()).or_default();
+        *newest += 1;
+        *newest
+    };
     Lens::flat(move |message: pb::SubscribeExecutionReportsResponse, out| {
         let streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_newest = streams.newest.get(&user) == Some(&number);
+        let is_newest = streams.get(&user) == Some(&number);
         if is_newest || matches!(message.event, Some(Event::SubscribedReportSeq(_))) {
             out.push(message);
         }
