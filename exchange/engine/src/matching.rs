@@ -91,15 +91,15 @@ impl Engine {
         };
         let limit = taker.limit_rank();
         for level in listing.book.levels(opposite) {
-            let price_e4 = level.total.price_e4;
+            let price_e4 = level.price_e4;
             if prospect.left == 0 || rank(opposite, price_e4) > limit {
                 break;
             }
             if own_ahead == 0 {
-                prospect.take(price_e4, level.total.quantity, multiplier);
+                prospect.take(price_e4, level.quantity, multiplier);
                 continue;
             }
-            for resting in listing.book.queue(&self.orders, level) {
+            for resting in self.orders.queue(level) {
                 if prospect.left == 0 {
                     break;
                 }
@@ -126,8 +126,8 @@ impl Engine {
             let Some(level) = book.best_within(opposite, limit) else {
                 break;
             };
-            let (slot, price_e4) = (level.head, level.total.price_e4);
-            let resting = &self.orders.node(slot).order;
+            let (slot, price_e4) = (level.head, level.price_e4);
+            let resting = self.orders.order(slot);
             if resting.user == order.user {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
@@ -168,8 +168,8 @@ impl Engine {
                 break;
             };
             let (bid_slot, ask_slot) = (bid.head, ask.head);
-            let bid = &self.orders.node(bid_slot).order;
-            let ask = &self.orders.node(ask_slot).order;
+            let bid = self.orders.order(bid_slot);
+            let ask = self.orders.order(ask_slot);
             let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
             left -= quantity;
             let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));

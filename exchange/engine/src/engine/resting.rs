@@ -3,7 +3,7 @@
 use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
-use crate::order::{NIL, Node};
+use crate::order::{Details, NIL};
 use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, UserId};
 
 impl Engine {
@@ -17,55 +17,53 @@ impl Engine {
     pub(crate) fn link(&mut self, order: Order, account: u32) -> u32 {
         let user = &mut self.users[order.user.0 as usize];
         let before = std::mem::replace(&mut user.last_order, NIL);
-        let slot = self.orders.put(Node {
+        let details = Details {
             order,
-            account,
-            level: NIL,
-            prev: NIL,
-            next: NIL,
             user_prev: before,
             user_next: NIL,
-        });
+        };
+        let slot = self.orders.put(order.order_id, order.user, account, details);
         user.last_order = slot;
         user.open_orders += 1;
         match before {
             NIL => user.first_order = slot,
-            _ => self.orders.node_mut(before).user_next = slot,
+            _ => self.orders.details_mut(before).user_next = slot,
         }
         slot
     }
 
     /// An order joins its level, behind all others.
     pub(crate) fn enter_book(&mut self, slot: u32) {
-        let quantity = self.orders.node(slot).order.open_quantity();
-        let instrument = self.orders.node(slot).order.instrument;
-        self.listings[instrument.0 as usize].book.append(&mut self.orders, slot);
-        self.add_open(slot, quantity);
+        let order = self.orders.order(slot);
+        let (side, price_e4, open) = (order.side, order.price_e4, order.open_quantity());
+        self.listings[order.instrument.0 as usize]
+            .book
+            .append(self.orders.nodes(), slot, side, price_e4, open as u32);
+        self.add_open(slot, open);
     }
 
     /// An order leaves its level, with what is open of it.
     pub(crate) fn leave_book(&mut self, slot: u32) {
-        let quantity = self.orders.node(slot).order.open_quantity();
-        let instrument = self.orders.node(slot).order.instrument;
-        self.add_open(slot, -quantity);
+        let instrument = self.orders.order(slot).instrument;
+        self.add_open(slot, -i64::from(self.orders.node(slot).open));
         self.listings[instrument.0 as usize]
             .book
-            .remove(&mut self.orders, slot, quantity);
+            .remove(self.orders.nodes(), slot);
     }
 
     /// A resting order's total becomes less, and it keeps its place.
     pub(crate) fn shrink(&mut self, slot: u32, quantity: i64) {
-        let order = &self.orders.node(slot).order;
+        let order = self.orders.order(slot);
         let less = order.quantity - quantity;
         let instrument = order.instrument;
         if less != 0 {
             self.add_open(slot, -less);
             self.listings[instrument.0 as usize]
                 .book
-                .reduce(&self.orders, slot, less);
+                .reduce(self.orders.nodes(), slot, less as u32);
         }
         let event_seq = self.event_seq;
-        let order = &mut self.orders.node_mut(slot).order;
+        let order = self.orders.order_mut(slot);
         order.quantity = quantity;
         order.event_seq = event_seq;
     }
@@ -74,15 +72,16 @@ impl Engine {
     pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Trade, aggressor: bool, event: &mut Event) {
         self.add_open(slot, -trade.quantity);
         let instrument = trade.instrument.0 as usize;
-        self.listings[instrument]
-            .book
-            .reduce(&self.orders, slot, trade.quantity);
         let event_seq = self.event_seq;
-        let node = self.orders.node_mut(slot);
-        fill(&mut node.order, trade.quantity, event_seq);
-        let (order, account) = (node.order, node.account);
+        let order = self.orders.order_mut(slot);
+        fill(order, trade.quantity, event_seq);
+        let order = *order;
+        let account = self.orders.node(slot).account;
+        let book = &mut self.listings[instrument].book;
         if order.status == OrderStatus::Filled {
-            self.listings[instrument].book.remove(&mut self.orders, slot, 0);
+            book.remove(self.orders.nodes(), slot);
+        } else {
+            book.reduce(self.orders.nodes(), slot, trade.quantity as u32);
         }
         self.settle(&order, account, trade);
         self.report(fill_report(trade, aggressor), &order, event);
@@ -95,7 +94,7 @@ impl Engine {
     pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
         self.leave_book(slot);
         let event_seq = self.event_seq;
-        let order = &mut self.orders.node_mut(slot).order;
+        let order = self.orders.order_mut(slot);
         order.status = OrderStatus::Cancelled(reason);
         order.event_seq = event_seq;
         let order = *order;
@@ -115,10 +114,10 @@ impl Engine {
         let mut cancelled = 0;
         let mut at = first;
         while at != NIL {
-            let node = self.orders.node(at);
-            let next = node.user_next;
-            if fits(&node.order) {
-                let instrument = node.order.instrument;
+            let Details { order, user_next: next, .. } = self.orders.details(at);
+            let next = *next;
+            if fits(order) {
+                let instrument = order.instrument;
                 self.cancel_resting(at, reason, event);
                 if self.touched.last() != Some(&instrument) {
                     self.touched.push(instrument);
@@ -148,17 +147,20 @@ impl Engine {
 
     /// A done order that has left its level leaves its owner's list and its slot.
     pub(crate) fn forget(&mut self, slot: u32) {
-        let node = self.orders.node(slot);
-        let (order, before, after) = (node.order, node.user_prev, node.user_next);
+        let Details {
+            order,
+            user_prev: before,
+            user_next: after,
+        } = *self.orders.details(slot);
         let user = &mut self.users[order.user.0 as usize];
         user.open_orders -= 1;
         match before {
             NIL => user.first_order = after,
-            _ => self.orders.node_mut(before).user_next = after,
+            _ => self.orders.details_mut(before).user_next = after,
         }
         match after {
             NIL => user.last_order = before,
-            _ => self.orders.node_mut(after).user_prev = before,
+            _ => self.orders.details_mut(after).user_prev = before,
         }
         self.done(&order);
         self.orders.release(order.order_id);
@@ -189,11 +191,10 @@ impl Engine {
     }
 
     fn add_open(&mut self, slot: u32, quantity: i64) {
-        let node = self.orders.node(slot);
-        let order = &node.order;
+        let order = self.orders.order(slot);
         let listing = &self.listings[order.instrument.0 as usize];
         let amount_e4 = listing.amount_e4(order.price_e4, quantity);
-        let account = &mut self.accounts[node.account as usize];
+        let account = &mut self.accounts[self.orders.node(slot).account as usize];
         account.open_quantity[index(order.side)] += quantity;
         account.open_amount_e4 += amount_e4;
         let user = &mut self.users[order.user.0 as usize];

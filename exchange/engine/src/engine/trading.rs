@@ -172,7 +172,7 @@ impl Engine {
         command.validate()?;
         let slot = self.own_order(command.user, &command.order)?;
         let user = self.known_user(command.user)?;
-        let order = self.orders.node(slot).order;
+        let order = *self.orders.order(slot);
         let listing = self.known_listing(order.instrument)?;
         let price_e4 = command.price_e4.unwrap_or(order.price_e4);
         let quantity = command.quantity.unwrap_or(order.quantity);
@@ -228,7 +228,7 @@ impl Engine {
             let alone = listing
                 .book
                 .level(order.side, order.price_e4)
-                .is_some_and(|level| level.total.order_count == 1);
+                .is_some_and(|level| level.order_count == 1);
             let levels_max = self.limits.price_levels_per_side_max;
             if !level_fits(listing, order.side, price_e4, usize::from(alone), levels_max)
                 && (!continuous || self.would_rest(&taker))
@@ -245,7 +245,7 @@ impl Engine {
         self.count_added(command.user, account, &added);
         if keeps_place {
             self.shrink(slot, quantity);
-            let order = self.orders.node(slot).order;
+            let order = *self.orders.order(slot);
             self.report(ReportKind::Amended, &order, event);
             self.publish(order.instrument, None, event);
             return accepted(Outcome::Amended(outcome_of(&order)), event);
@@ -259,7 +259,7 @@ impl Engine {
         };
         self.report(ReportKind::Amended, &order, event);
         self.trade_incoming(&mut order, account, continuous, event);
-        self.orders.node_mut(slot).order = order;
+        *self.orders.order_mut(slot) = order;
         if order.status == OrderStatus::Open {
             self.enter_book(slot);
         } else {
@@ -279,7 +279,7 @@ impl Engine {
         let slot = self.own_order(user, &order)?;
         self.begin(now, event);
         self.count_message(user);
-        let order = self.orders.node(slot).order;
+        let order = *self.orders.order(slot);
         self.cancel_resting(slot, CancelReason::User, event);
         self.publish(order.instrument, None, event);
         accepted(Outcome::Cancelled(order.order_id, order.open_quantity()), event)
@@ -328,9 +328,9 @@ impl Engine {
         // From the highest id down: those before the stream may be many.
         let mut first = NIL;
         let mut at = self.users[user.0 as usize].last_order;
-        while at != NIL && self.orders.node(at).order.order_id > after {
+        while at != NIL && self.orders.node(at).id > after {
             first = at;
-            at = self.orders.node(at).user_prev;
+            at = self.orders.details(at).user_prev;
         }
         let cancelled = self.cancel_where(first, CancelReason::Disconnect, |_| true, event);
         accepted(Outcome::AllCancelled(cancelled), event)
@@ -352,7 +352,7 @@ impl Engine {
             OrderRef::Client(id) => self.users.get(user.0 as usize)?.client_ids.get(id)?.order_id,
         };
         let slot = self.orders.find(id)?;
-        (self.orders.node(slot).order.user == user).then_some(slot)
+        (self.orders.node(slot).user == user).then_some(slot)
     }
 }
 

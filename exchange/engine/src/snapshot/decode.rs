@@ -324,7 +324,7 @@ impl Engine {
             let order = self
                 .orders
                 .find(insert.order_id)
-                .map(|slot| &self.orders.node(slot).order);
+                .map(|slot| self.orders.order(slot));
             if let Some(order) = order {
                 let fits = order.user.0 == message.user
                     && order.client_order_id == id
@@ -347,7 +347,7 @@ impl Engine {
         let with_id = self
             .orders
             .iter()
-            .filter(|order| !order.client_order_id.is_empty())
+            .filter(|open| !open.order.client_order_id.is_empty())
             .count();
         ensure(open == with_id, "an open order's client id")
     }

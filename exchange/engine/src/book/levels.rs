@@ -1,0 +1,324 @@
+//! Price levels of both sides, each a FIFO of resting orders with exact totals.
+
+use crate::book::ladder::Ladder;
+use crate::order::{NIL, Node};
+use crate::types::{Level, Side};
+
+/// Where a price stands in a side's priority: lower is better.
+#[inline]
+pub(crate) fn rank(side: Side, price_e4: i64) -> i64 {
+    match side {
+        Side::Buy => -price_e4,
+        Side::Sell => price_e4,
+    }
+}
+
+/// Index of a side in pairs.
+#[inline]
+pub(crate) fn index(side: Side) -> usize {
+    match side {
+        Side::Buy => 0,
+        Side::Sell => 1,
+    }
+}
+
+/// One price of one side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BookLevel {
+    /// Price, in 1e-4.
+    pub(crate) price_e4: i64,
+    /// Sum of what is open, in lots.
+    pub(crate) quantity: i64,
+    /// How many orders rest here.
+    pub(crate) order_count: u32,
+    /// Oldest order.
+    pub(crate) head: u32,
+    /// Youngest order.
+    tail: u32,
+    /// Whether its totals before the event are noted; the [`Book`](crate::book::Book)'s own.
+    pub(crate) noted: bool,
+}
+
+impl BookLevel {
+    /// Price and totals.
+    pub(crate) fn total(&self) -> Level {
+        Level {
+            price_e4: self.price_e4,
+            quantity: self.quantity,
+            order_count: self.order_count,
+        }
+    }
+}
+
+/// A level of either side: what an order keeps of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LevelId(u32);
+
+impl LevelId {
+    /// Of an order that rests nowhere.
+    pub(crate) const NONE: Self = Self(NIL);
+
+    #[inline]
+    fn new(side: Side, at: u32) -> Self {
+        Self(at << 1 | index(side) as u32)
+    }
+
+    /// Side of the level.
+    #[inline]
+    pub(crate) fn side(self) -> Side {
+        if self.0 & 1 == 0 { Side::Buy } else { Side::Sell }
+    }
+
+    #[inline]
+    fn at(self) -> usize {
+        (self.0 >> 1) as usize
+    }
+}
+
+/// Counts prices in ticks. Prices are multiples of the tick, so a division is a shift and a
+/// multiplication by the inverse of the tick's odd part modulo 2^64.
+#[derive(Clone, Copy, Debug)]
+struct Ticks {
+    size_e4: i64,
+    shift: u32,
+    inverse: i64,
+}
+
+impl Ticks {
+    fn new(size_e4: i64) -> Self {
+        let shift = size_e4.trailing_zeros();
+        let odd = size_e4 >> shift;
+        // Newton's method: each step doubles the bits that are right, of which an odd number has 3.
+        let mut inverse = odd;
+        for _ in 0..5 {
+            inverse = inverse.wrapping_mul(2_i64.wrapping_sub(odd.wrapping_mul(inverse)));
+        }
+        Self {
+            size_e4,
+            shift,
+            inverse,
+        }
+    }
+
+    #[inline]
+    fn count(self, price_or_rank_e4: i64) -> i64 {
+        (price_or_rank_e4 >> self.shift).wrapping_mul(self.inverse)
+    }
+
+    #[inline]
+    fn e4(self, count: i64) -> i64 {
+        count * self.size_e4
+    }
+}
+
+/// Levels of one side.
+#[derive(Debug)]
+struct HalfBook {
+    /// The best level, or [`NIL`].
+    best: u32,
+    /// Its rank in 1e-4, or the worst there is.
+    best_rank: i64,
+    levels: Vec<BookLevel>,
+    vacant: Vec<u32>,
+    /// Levels by rank in ticks.
+    ladder: Ladder,
+}
+
+impl HalfBook {
+    fn new() -> Self {
+        Self {
+            best: NIL,
+            best_rank: i64::MAX,
+            levels: Vec::new(),
+            vacant: Vec::new(),
+            ladder: Ladder::new(),
+        }
+    }
+
+    fn open_level(&mut self, ticks: Ticks, rank_e4: i64, level: BookLevel) -> u32 {
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.levels[at as usize] = level;
+                at
+            }
+            None => {
+                self.levels.push(level);
+                (self.levels.len() - 1) as u32
+            }
+        };
+        self.ladder.insert(ticks.count(rank_e4), at);
+        if rank_e4 < self.best_rank {
+            (self.best, self.best_rank) = (at, rank_e4);
+        }
+        at
+    }
+
+    fn close_level(&mut self, ticks: Ticks, rank_e4: i64, at: u32) {
+        let rank = ticks.count(rank_e4);
+        self.ladder.remove(rank);
+        self.vacant.push(at);
+        if at == self.best {
+            (self.best, self.best_rank) = match self.ladder.after(rank) {
+                Some((rank, at)) => (at, ticks.e4(rank)),
+                None => (NIL, i64::MAX),
+            };
+        }
+    }
+}
+
+/// Levels of both sides. The orders themselves, and the links between them, lie with the caller.
+#[derive(Debug)]
+pub(crate) struct Levels {
+    ticks: Ticks,
+    halves: [HalfBook; 2],
+}
+
+impl Levels {
+    /// Without levels; all prices to come are multiples of the tick.
+    pub(crate) fn new(tick_size_e4: i64) -> Self {
+        Self {
+            ticks: Ticks::new(tick_size_e4),
+            halves: [HalfBook::new(), HalfBook::new()],
+        }
+    }
+
+    /// Where the best level of a side stands; above all ranks if there is none.
+    #[inline]
+    pub(crate) fn best_rank(&self, side: Side) -> i64 {
+        self.halves[index(side)].best_rank
+    }
+
+    /// The best level of a side.
+    #[inline]
+    pub(crate) fn best(&self, side: Side) -> Option<&BookLevel> {
+        let half = &self.halves[index(side)];
+        half.levels.get(half.best as usize)
+    }
+
+    /// The level at a price that is a multiple of the tick.
+    #[inline]
+    pub(crate) fn level(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
+        let half = &self.halves[index(side)];
+        let at = half.ladder.get(self.ticks.count(rank(side, price_e4)));
+        half.levels.get(at as usize)
+    }
+
+    /// The same, to change what the caller keeps in it.
+    pub(crate) fn level_mut(&mut self, side: Side, price_e4: i64) -> Option<&mut BookLevel> {
+        let half = &mut self.halves[index(side)];
+        let at = half.ladder.get(self.ticks.count(rank(side, price_e4)));
+        half.levels.get_mut(at as usize)
+    }
+
+    /// The level that an order lies in.
+    #[inline]
+    pub(crate) fn of_mut(&mut self, level: LevelId) -> &mut BookLevel {
+        &mut self.halves[index(level.side())].levels[level.at()]
+    }
+
+    /// How many levels a side has.
+    pub(crate) fn count(&self, side: Side) -> usize {
+        self.halves[index(side)].ladder.len()
+    }
+
+    /// Levels of a side, best first.
+    pub(crate) fn iter(&self, side: Side) -> impl Iterator<Item = &BookLevel> {
+        let half = &self.halves[index(side)];
+        let mut next = half.ladder.first();
+        std::iter::from_fn(move || {
+            let (rank, at) = next?;
+            next = half.ladder.after(rank);
+            Some(&half.levels[at as usize])
+        })
+    }
+
+    /// The nearest level that is worse than a price.
+    pub(crate) fn next_worse(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
+        let half = &self.halves[index(side)];
+        let (_, at) = half.ladder.after(self.ticks.count(rank(side, price_e4)))?;
+        Some(&half.levels[at as usize])
+    }
+
+    /// The nearest level that is better than a price.
+    pub(crate) fn next_better(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
+        let half = &self.halves[index(side)];
+        let (_, at) = half.ladder.before(self.ticks.count(rank(side, price_e4)))?;
+        Some(&half.levels[at as usize])
+    }
+
+    /// Puts an order with so many open lots behind all others at a price.
+    #[inline]
+    pub(crate) fn append(&mut self, nodes: &mut [Node], slot: u32, side: Side, price_e4: i64, open: u32) -> LevelId {
+        let rank_e4 = rank(side, price_e4);
+        let half = &mut self.halves[index(side)];
+        let mut at = half.ladder.get(self.ticks.count(rank_e4));
+        let mut before = NIL;
+        if at == NIL {
+            let level = BookLevel {
+                price_e4,
+                quantity: open.into(),
+                order_count: 1,
+                head: slot,
+                tail: slot,
+                noted: false,
+            };
+            at = half.open_level(self.ticks, rank_e4, level);
+        } else {
+            let level = &mut half.levels[at as usize];
+            level.quantity += i64::from(open);
+            level.order_count += 1;
+            before = std::mem::replace(&mut level.tail, slot);
+            nodes[before as usize].next = slot;
+        }
+        let level = LevelId::new(side, at);
+        let node = &mut nodes[slot as usize];
+        node.open = open;
+        node.level = level;
+        node.prev = before;
+        node.next = NIL;
+        level
+    }
+
+    /// Takes lots of a resting order away.
+    #[inline]
+    pub(crate) fn reduce(&mut self, nodes: &mut [Node], slot: u32, quantity: u32) {
+        let node = &mut nodes[slot as usize];
+        node.open -= quantity;
+        self.of_mut(node.level).quantity -= i64::from(quantity);
+    }
+
+    /// Takes an order out of its level, with what is open of it.
+    #[inline]
+    pub(crate) fn remove(&mut self, nodes: &mut [Node], slot: u32) {
+        let Node {
+            open, level: id, prev, next, ..
+        } = nodes[slot as usize];
+        let half = &mut self.halves[index(id.side())];
+        let level = &mut half.levels[id.at()];
+        level.quantity -= i64::from(open);
+        level.order_count -= 1;
+        if level.order_count == 0 {
+            debug_assert_eq!(level.quantity, 0, "an empty level holds nothing");
+            let rank_e4 = rank(id.side(), level.price_e4);
+            half.close_level(self.ticks, rank_e4, id.at() as u32);
+            return;
+        }
+        match prev {
+            NIL => level.head = next,
+            _ => nodes[prev as usize].next = next,
+        }
+        match next {
+            NIL => level.tail = prev,
+            _ => nodes[next as usize].prev = prev,
+        }
+    }
+
+    /// Gives back what only a much larger book needed, if there is nothing left of it.
+    pub(crate) fn shrink_if_empty(&mut self, levels_kept: usize) {
+        for half in &mut self.halves {
+            if half.ladder.len() == 0 && half.levels.len() > levels_kept {
+                *half = HalfBook::new();
+            }
+        }
+    }
+}
