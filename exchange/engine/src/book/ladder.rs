@@ -202,7 +202,11 @@ impl Ladder {
                 break;
             }
             let page = &self.pages[*page as usize];
-            let start = if *chunk == first { place_of(rank.saturating_add(1)) } else { 0 };
+            let start = if *chunk == first {
+                place_of(rank.saturating_add(1))
+            } else {
+                0
+            };
             if let Some(place) = page.from(start) {
                 return Some((rank_of(*chunk, place), page.levels[place]));
             }
@@ -220,7 +224,11 @@ impl Ladder {
                 break;
             }
             let page = &self.pages[*page as usize];
-            let end = if *chunk == last { place_of(rank - 1) } else { CHUNK_RANKS - 1 };
+            let end = if *chunk == last {
+                place_of(rank - 1)
+            } else {
+                CHUNK_RANKS - 1
+            };
             if let Some(place) = page.until(end) {
                 return Some((rank_of(*chunk, place), page.levels[place]));
             }
@@ -231,13 +239,6 @@ impl Ladder {
     /// The best level, with its rank.
     pub(crate) fn first(&self) -> Option<(i64, u32)> {
         self.after(i64::MIN)
-    }
-
-    /// Where the page of a rank's chunk says the rank's level, for a prefetch.
-    #[inline]
-    pub(crate) fn place(&self, rank: i64) -> Option<&u32> {
-        let recent = self.recent[chunk_of(rank) as usize & (self.recent.len() - 1)];
-        (recent.chunk == chunk_of(rank)).then(|| &self.pages[recent.page as usize].levels[place_of(rank)])
     }
 
     #[inline]

@@ -1,8 +1,8 @@
 //! Price levels of both sides, each a FIFO of resting orders with exact totals.
 
 use crate::book::ladder::Ladder;
-use crate::order::{NIL, Node};
-use crate::types::{Level, Side};
+use crate::order::{NIL, Node, Orders};
+use crate::types::{Level, OrderId, Side};
 
 /// Where a price stands in a side's priority: lower is better.
 #[inline]
@@ -109,6 +109,19 @@ impl Ticks {
     fn e4(self, count: i64) -> i64 {
         count * self.size_e4
     }
+}
+
+/// A trade with a resting order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fill {
+    /// The resting order.
+    pub(crate) resting: OrderId,
+    /// Lots.
+    pub(crate) quantity: u32,
+    /// Its price.
+    pub(crate) price_e4: i64,
+    /// What is left of it.
+    pub(crate) open: u32,
 }
 
 /// Levels of one side.
@@ -291,7 +304,11 @@ impl Levels {
     #[inline]
     pub(crate) fn remove(&mut self, nodes: &mut [Node], slot: u32) {
         let Node {
-            open, level: id, prev, next, ..
+            open,
+            level: id,
+            prev,
+            next,
+            ..
         } = nodes[slot as usize];
         let half = &mut self.halves[index(id.side())];
         let level = &mut half.levels[id.at()];
@@ -310,6 +327,63 @@ impl Levels {
         match next {
             NIL => level.tail = prev,
             _ => nodes[next as usize].prev = prev,
+        }
+    }
+
+    /// Trades up to so many lots with the best level's orders, oldest first, and gives back the slots of
+    /// those that trade whole; tells how many lots are left.
+    #[inline]
+    pub(crate) fn take_best<D: Clone>(
+        &mut self,
+        orders: &mut Orders<D>,
+        side: Side,
+        mut quantity: u32,
+        mut traded: impl FnMut(Fill),
+    ) -> u32 {
+        let half = &mut self.halves[index(side)];
+        let best = half.best;
+        let level = &mut half.levels[best as usize];
+        let price_e4 = level.price_e4;
+        let mut slot = level.head;
+        loop {
+            let node = &mut orders.nodes()[slot as usize];
+            let resting = node.id;
+            if quantity < node.open {
+                node.open -= quantity;
+                node.prev = NIL;
+                let open = node.open;
+                level.quantity -= i64::from(quantity);
+                level.head = slot;
+                traded(Fill {
+                    resting,
+                    quantity,
+                    price_e4,
+                    open,
+                });
+                return 0;
+            }
+            let (open, next) = (node.open, node.next);
+            quantity -= open;
+            level.quantity -= i64::from(open);
+            level.order_count -= 1;
+            orders.release(resting);
+            traded(Fill {
+                resting,
+                quantity: open,
+                price_e4,
+                open: 0,
+            });
+            if next == NIL {
+                let rank_e4 = half.best_rank;
+                half.close_level(self.ticks, rank_e4, best);
+                return quantity;
+            }
+            slot = next;
+            if quantity == 0 {
+                orders.nodes()[slot as usize].prev = NIL;
+                level.head = slot;
+                return 0;
+            }
         }
     }
 

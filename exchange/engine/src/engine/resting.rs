@@ -114,7 +114,9 @@ impl Engine {
         let mut cancelled = 0;
         let mut at = first;
         while at != NIL {
-            let Details { order, user_next: next, .. } = self.orders.details(at);
+            let Details {
+                order, user_next: next, ..
+            } = self.orders.details(at);
             let next = *next;
             if fits(order) {
                 let instrument = order.instrument;

@@ -321,10 +321,7 @@ impl Engine {
             )?;
             self.check_past(insert.order_id, insert.event_seq)?;
             ensure(insert.report_seq <= user.report_seq, "a client id's report")?;
-            let order = self
-                .orders
-                .find(insert.order_id)
-                .map(|slot| self.orders.order(slot));
+            let order = self.orders.find(insert.order_id).map(|slot| self.orders.order(slot));
             if let Some(order) = order {
                 let fits = order.user.0 == message.user
                     && order.client_order_id == id

@@ -1,0 +1,194 @@
+//! The order book and the whole engine beside a baseline, on four profiles of flow: `cargo bench -p
+//! optivex-engine --bench book`. See `benches/README.md`.
+//!
+//! ```text
+//! book [--rounds N] [--seed N] [--steps N] [PROFILE…]     the table
+//! book --count CONTENDER PROFILE [--seed N] [--steps N]   one run between two marks, for callgrind
+//! ```
+
+#[path = "support/array_book.rs"]
+mod array_book;
+#[path = "support/books.rs"]
+mod books;
+#[path = "support/flow.rs"]
+mod flow;
+#[path = "support/rounds.rs"]
+mod rounds;
+
+use std::hint::black_box;
+
+use books::{
+    array_book_totals, book_flow, book_totals, engine_flow, engine_totals, filled_array_book, filled_book,
+    filled_engine, run_array_book, run_book, run_engine,
+};
+use flow::{Flow, PROFILES, Profile};
+use optivex_engine::Event;
+use rounds::{Contender, measure};
+
+struct Options {
+    rounds: usize,
+    seed: u64,
+    steps: usize,
+    profiles: Vec<Profile>,
+    count: Option<String>,
+}
+
+fn main() {
+    let options = options();
+    match &options.count {
+        Some(contender) => options
+            .profiles
+            .iter()
+            .for_each(|profile| count(contender, *profile, &options)),
+        None => table(&options),
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        rounds: 15,
+        seed: 7,
+        steps: 1_000_000,
+        profiles: Vec::new(),
+        count: None,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let text = words.next().unwrap_or_default();
+            text.parse()
+                .unwrap_or_else(|_| panic!("{word} wants a number, not {text:?}"))
+        };
+        match word.as_str() {
+            "--rounds" => options.rounds = number() as usize,
+            "--seed" => options.seed = number(),
+            "--steps" => options.steps = number() as usize,
+            "--count" => options.count = words.next(),
+            // What cargo adds.
+            "--bench" => {}
+            name => match PROFILES.into_iter().find(|profile| profile.name() == name) {
+                Some(profile) => options.profiles.push(profile),
+                None => panic!("{name} is no profile: passive, aggressive, sweep, wide"),
+            },
+        }
+    }
+    if options.profiles.is_empty() {
+        options.profiles = PROFILES.to_vec();
+    }
+    options
+}
+
+fn table(options: &Options) {
+    println!("profile     contender           M ops/s   ns/op  spread   ratio");
+    for profile in &options.profiles {
+        let flow = Flow::new(*profile, options.steps, options.seed);
+        let book = book_flow(&flow);
+        let engine = engine_flow(&flow, false);
+        let engine_ids = engine_flow(&flow, true);
+        for totals in [
+            array_book_totals(&flow),
+            book_totals(&book),
+            engine_totals(&engine),
+            engine_totals(&engine_ids),
+        ] {
+            assert_eq!(totals, flow.expected, "a contender is wrong");
+        }
+        let mut contenders = [
+            Contender::new("baseline", || {
+                let (mut book, mut next) = filled_array_book(&flow);
+                let mut reports = Vec::with_capacity(4096);
+                let flow = &flow;
+                move || {
+                    run_array_book(&mut book, &mut next, &flow.measured, &mut reports, |reports| {
+                        black_box(reports);
+                    });
+                }
+            }),
+            Contender::new("book", || {
+                let mut filled = filled_book(&book);
+                let mut reports = Vec::with_capacity(4096);
+                let commands = &book.measured;
+                move || {
+                    run_book(&mut filled, commands, &mut reports, |reports| {
+                        black_box(reports);
+                    });
+                }
+            }),
+            Contender::new("engine", || {
+                let mut filled = filled_engine(&engine);
+                let mut event = Event::default();
+                let inputs = &engine.measured;
+                move || {
+                    run_engine(&mut filled, inputs, &mut event, |event| {
+                        black_box(event);
+                    });
+                }
+            }),
+            Contender::new("engine, client ids", || {
+                let mut filled = filled_engine(&engine_ids);
+                let mut event = Event::default();
+                let inputs = &engine_ids.measured;
+                move || {
+                    run_engine(&mut filled, inputs, &mut event, |event| {
+                        black_box(event);
+                    });
+                }
+            }),
+        ];
+        for measured in measure(options.rounds, &mut contenders) {
+            let seconds = measured.median.as_secs_f64();
+            let steps = options.steps as f64;
+            println!(
+                "{:<11} {:<18} {:>8.2} {:>7.1} {:>6.1}% {:>7.2}",
+                profile.name(),
+                measured.name,
+                steps / seconds / 1e6,
+                seconds / steps * 1e9,
+                measured.spread * 100.0,
+                measured.ratio,
+            );
+        }
+    }
+}
+
+/// Runs one contender once. Callgrind counts from `counted` on: `--toggle-collect='*counted*'`.
+fn count(contender: &str, profile: Profile, options: &Options) {
+    let flow = Flow::new(profile, options.steps, options.seed);
+    match contender {
+        "baseline" => {
+            let (mut book, mut next) = filled_array_book(&flow);
+            let mut reports = Vec::with_capacity(4096);
+            counted(|| {
+                run_array_book(&mut book, &mut next, &flow.measured, &mut reports, |reports| {
+                    black_box(reports);
+                });
+            });
+        }
+        "book" => {
+            let commands = book_flow(&flow);
+            let mut book = filled_book(&commands);
+            let mut reports = Vec::with_capacity(4096);
+            counted(|| {
+                run_book(&mut book, &commands.measured, &mut reports, |reports| {
+                    black_box(reports);
+                });
+            });
+        }
+        "engine" | "engine-ids" => {
+            let inputs = engine_flow(&flow, contender == "engine-ids");
+            let mut engine = filled_engine(&inputs);
+            let mut event = Event::default();
+            counted(|| {
+                run_engine(&mut engine, &inputs.measured, &mut event, |event| {
+                    black_box(event);
+                });
+            });
+        }
+        other => panic!("{other} is no contender: baseline, book, engine, engine-ids"),
+    }
+}
+
+#[inline(never)]
+fn counted(mut run: impl FnMut()) {
+    run();
+}
