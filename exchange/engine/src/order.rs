@@ -23,6 +23,19 @@ pub(crate) fn sequence_of(id: OrderId) -> u64 {
     id.0 >> ORDER_SLOT_BITS
 }
 
+/// Asks for a place in memory ahead of its use; changes nothing but time.
+#[inline]
+pub(crate) fn prefetch<T>(place: Option<&T>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(place) = place {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, and the place is one that may be read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// What matching needs of an open order: half a cache line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
@@ -189,6 +202,12 @@ impl<D: Clone> Orders<D> {
     }
 
     /// All nodes, by slot.
+    #[inline]
+    pub(crate) fn all_nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All nodes, by slot, to change them.
     #[inline]
     pub(crate) fn nodes(&mut self) -> &mut [Node] {
         &mut self.nodes

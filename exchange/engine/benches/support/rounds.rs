@@ -25,6 +25,8 @@ pub(crate) struct Measured {
     pub(crate) median: Duration,
     /// How far the middle half of the rounds lies apart, as a part of the median.
     pub(crate) spread: f64,
+    /// The same of the fastest round of each: where the machine is never quiet.
+    pub(crate) best_ratio: f64,
     /// Median of the first contender's time by this one's in the same round: above 1 is faster.
     pub(crate) ratio: f64,
 }
@@ -43,6 +45,7 @@ pub(crate) fn measure(rounds: usize, contenders: &mut [Contender<'_>]) -> Vec<Me
         }
     }
     let baseline = times[0].clone();
+    let fastest = baseline.iter().min().copied().unwrap_or_default();
     let results = contenders.iter().zip(times).map(|(contender, mut times)| {
         let mut ratios: Vec<f64> = baseline
             .iter()
@@ -56,6 +59,7 @@ pub(crate) fn measure(rounds: usize, contenders: &mut [Contender<'_>]) -> Vec<Me
             name: contender.name,
             median: times[times.len() / 2],
             spread: (quartile(3) - quartile(1)) / quartile(2),
+            best_ratio: fastest.as_secs_f64() / times[0].as_secs_f64(),
             ratio: ratios[ratios.len() / 2],
         }
     });

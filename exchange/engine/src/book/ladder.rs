@@ -1,114 +1,144 @@
 //! Which prices of one side have a level: from a price to its level, and from a price to the next.
 //!
-//! Prices are counted in ticks, as ranks: lower is better. Ranks are cut into chunks of
-//! [`CHUNK_RANKS`]. A chunk with a page is an array with a bitmap: a level is found, added and removed
-//! in constant time, and the next one by counting zeros. Levels in chunks without a page lie in an
-//! ordered map. Pages are given out while levels are dense enough to pay for them, so that a book keeps
-//! its speed wherever its prices move, nothing is ever rebuilt, and prices all over the range cost
-//! memory in proportion to the levels.
+//! Prices are counted in ticks, as ranks: lower is better. A radix tree whose nodes are arrays with a
+//! bitmap: a page holds the levels of 1,024 ranks, a region the pages of 1,024 such chunks, and an
+//! ordered map all regions. A level is found, added and removed in constant time, and the next one by
+//! counting zeros. Nothing is ever rebuilt, so a book keeps its speed wherever its prices move.
+//!
+//! Pages are given out while levels are dense enough to pay for them. Levels of chunks without a page
+//! lie in an ordered map of their own, so that prices all over the range cost memory in proportion to
+//! the levels.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::order::NIL;
 
-/// Ranks of a chunk are told apart by so many bits.
-const CHUNK_BITS: u32 = 10;
-/// Ranks of a chunk.
-const CHUNK_RANKS: usize = 1 << CHUNK_BITS;
-const WORDS: usize = CHUNK_RANKS / 64;
-/// Pages that a ladder may have however few its levels; they stay when they are empty.
-const PAGES_FREE: usize = 4;
-/// Levels that pay for one page more, of 4 KiB.
-const LEVELS_PER_PAGE: usize = 16;
-/// Chunks whose pages are found at once, at least and at most.
-const RECENT_MIN: usize = 4;
-const RECENT_MAX: usize = 4096;
+/// Bits that tell the places of a node apart.
+const PLACE_BITS: u32 = 10;
+/// Places of a node: 4 KiB.
+const PLACES: usize = 1 << PLACE_BITS;
+const WORDS: usize = PLACES / 64;
+/// Nodes that a ladder may have however few its levels.
+const NODES_FREE: usize = 4;
+/// Levels that pay for one node more.
+const LEVELS_PER_NODE: usize = 12;
+/// Regions that stay when they are empty.
+const REGIONS_KEPT: usize = 2;
+/// Regions that are found without a search.
+const RECENT: usize = 8;
 
-/// A chunk's levels by rank.
-#[derive(Debug)]
-struct Page {
+/// Which places of a node are taken.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
     /// Words with a bit set.
     summary: u64,
     words: [u64; WORDS],
-    levels: [u32; CHUNK_RANKS],
 }
 
-/// The page of a chunk, if `chunk` is the one that is looked for.
+/// A region and its node.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    chunk: i64,
-    page: u32,
+    region: i64,
+    node: u32,
 }
 
-/// No chunk has this number.
+/// No rank lies in this region.
 const NOWHERE: Recent = Recent {
-    chunk: i64::MAX,
-    page: 0,
+    region: i64::MAX,
+    node: 0,
 };
 
 /// Levels of one side by rank.
 #[derive(Debug)]
 pub(crate) struct Ladder {
-    /// Pages by the low bits of their chunk: the first place to look, and most often the last.
-    recent: Vec<Recent>,
-    pages: Vec<Box<Page>>,
+    /// Regions by the low bits of their number: the first place to look, and most often the last.
+    recent: [Recent; RECENT],
+    /// What is at the places of each node, [`NIL`] for nothing: nodes in a region, levels in a page.
+    places: Vec<[u32; PLACES]>,
+    taken: Vec<Taken>,
+    /// Nodes without anything in them.
     vacant: Vec<u32>,
-    /// All chunks with a page.
-    near: BTreeMap<i64, u32>,
-    /// Levels of all other chunks.
+    regions: BTreeMap<i64, u32>,
+    /// Levels of chunks without a page.
     far: BTreeMap<i64, u32>,
     len: usize,
 }
 
-fn chunk_of(rank: i64) -> i64 {
-    rank >> CHUNK_BITS
+fn region_of(rank: i64) -> i64 {
+    rank >> (2 * PLACE_BITS)
 }
 
+/// Place of a rank's page in its region.
+fn chunk_of(rank: i64) -> usize {
+    (rank >> PLACE_BITS) as usize % PLACES
+}
+
+/// Place of a rank's level in its page.
 fn place_of(rank: i64) -> usize {
-    rank as usize % CHUNK_RANKS
+    rank as usize % PLACES
 }
 
-fn rank_of(chunk: i64, place: usize) -> i64 {
-    chunk << CHUNK_BITS | place as i64
+fn rank_of(region: i64, chunk: usize, place: usize) -> i64 {
+    (region << (2 * PLACE_BITS)) + ((chunk << PLACE_BITS) + place) as i64
 }
 
-impl Page {
-    fn set(&mut self, place: usize, level: u32) {
-        self.levels[place] = level;
+impl Taken {
+    const NOTHING: Self = Self {
+        summary: 0,
+        words: [0; WORDS],
+    };
+
+    #[inline]
+    fn set(&mut self, place: usize) {
         self.words[place / 64] |= 1 << (place % 64);
         self.summary |= 1 << (place / 64);
     }
 
+    #[inline]
     fn clear(&mut self, place: usize) {
-        self.levels[place] = NIL;
         let word = &mut self.words[place / 64];
         *word &= !(1 << (place % 64));
-        if *word == 0 {
-            self.summary &= !(1 << (place / 64));
-        }
+        self.summary &= !(u64::from(*word == 0) << (place / 64));
     }
 
-    /// The first taken place from `place` on.
-    fn from(&self, place: usize) -> Option<usize> {
-        let word = self.words[place / 64] >> (place % 64);
+    /// The first taken place behind `place`.
+    #[inline]
+    fn after(&self, place: usize) -> Option<usize> {
+        let word = self.words[place / 64] & (!1 << (place % 64));
         if word != 0 {
-            return Some(place + word.trailing_zeros() as usize);
+            return Some(place / 64 * 64 + word.trailing_zeros() as usize);
         }
-        let above = self.summary & (!1_u64).unbounded_shl((place / 64) as u32);
-        let at = above.trailing_zeros() as usize;
-        (above != 0).then(|| at * 64 + self.words[at].trailing_zeros() as usize)
+        self.first_in(self.summary & (!1 << (place / 64)))
     }
 
-    /// The last taken place up to `place`.
-    fn until(&self, place: usize) -> Option<usize> {
-        let word = self.words[place / 64] << (63 - place % 64);
+    #[inline]
+    fn first(&self) -> Option<usize> {
+        self.first_in(self.summary)
+    }
+
+    #[inline]
+    fn first_in(&self, summary: u64) -> Option<usize> {
+        let at = summary.trailing_zeros() as usize % WORDS;
+        (summary != 0).then(|| at * 64 + self.words[at].trailing_zeros() as usize)
+    }
+
+    /// The last taken place before `place`.
+    fn before(&self, place: usize) -> Option<usize> {
+        let word = self.words[place / 64] & !(!0 << (place % 64));
         if word != 0 {
-            return Some(place - word.leading_zeros() as usize);
+            return Some(place / 64 * 64 + word.ilog2() as usize);
         }
-        let below = self.summary & !(!0_u64 << (place / 64));
-        let at = 63 - below.leading_zeros() as usize % 64;
-        (below != 0).then(|| at * 64 + 63 - self.words[at].leading_zeros() as usize)
+        self.last_in(self.summary & !(!0 << (place / 64)))
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.last_in(self.summary)
+    }
+
+    fn last_in(&self, summary: u64) -> Option<usize> {
+        let at = summary.checked_ilog2()? as usize;
+        Some(at * 64 + self.words[at].ilog2() as usize)
     }
 }
 
@@ -116,10 +146,11 @@ impl Ladder {
     /// Without levels.
     pub(crate) fn new() -> Self {
         Self {
-            recent: vec![NOWHERE; RECENT_MIN],
-            pages: Vec::new(),
+            recent: [NOWHERE; RECENT],
+            places: Vec::new(),
+            taken: Vec::new(),
             vacant: Vec::new(),
-            near: BTreeMap::new(),
+            regions: BTreeMap::new(),
             far: BTreeMap::new(),
             len: 0,
         }
@@ -133,18 +164,24 @@ impl Ladder {
     /// The level of a rank, or [`NIL`].
     #[inline]
     pub(crate) fn get(&self, rank: i64) -> u32 {
-        let recent = self.recent[chunk_of(rank) as usize & (self.recent.len() - 1)];
-        if recent.chunk == chunk_of(rank) {
-            return self.pages[recent.page as usize].levels[place_of(rank)];
+        match self.page_at_hand(rank) {
+            NIL => self.get_elsewhere(rank),
+            page => self.places[page as usize][place_of(rank)],
         }
-        self.get_elsewhere(rank)
+    }
+
+    /// Where the level of a rank would stand, if that is found without a search.
+    #[inline]
+    pub(crate) fn place(&self, rank: i64) -> Option<&u32> {
+        let page = self.places.get(self.page_at_hand(rank) as usize)?;
+        Some(&page[place_of(rank)])
     }
 
     #[cold]
     fn get_elsewhere(&self, rank: i64) -> u32 {
-        match self.near.get(&chunk_of(rank)) {
-            Some(page) => self.pages[*page as usize].levels[place_of(rank)],
-            None => self.far.get(&rank).copied().unwrap_or(NIL),
+        match self.page(rank) {
+            NIL => self.far.get(&rank).copied().unwrap_or(NIL),
+            page => self.places[page as usize][place_of(rank)],
         }
     }
 
@@ -152,9 +189,19 @@ impl Ladder {
     #[inline]
     pub(crate) fn insert(&mut self, rank: i64, level: u32) {
         self.len += 1;
-        match self.page_mut(rank) {
-            Some(page) => page.set(place_of(rank), level),
-            None => self.insert_far(rank, level),
+        match self.page_at_hand(rank) {
+            NIL => self.insert_elsewhere(rank, level),
+            page => self.set(page, place_of(rank), level),
+        }
+    }
+
+    #[cold]
+    fn insert_elsewhere(&mut self, rank: i64, level: u32) {
+        match self.page_for(rank) {
+            NIL => {
+                self.far.insert(rank, level);
+            }
+            page => self.set(page, place_of(rank), level),
         }
     }
 
@@ -162,78 +209,110 @@ impl Ladder {
     #[inline]
     pub(crate) fn remove(&mut self, rank: i64) {
         self.len -= 1;
-        match self.page_mut(rank) {
-            Some(page) => {
-                page.clear(place_of(rank));
-                if page.summary == 0 {
-                    self.release(chunk_of(rank));
-                }
-            }
-            None => {
+        match self.page_at_hand(rank) {
+            NIL => self.remove_elsewhere(rank),
+            page => self.clear(page, rank),
+        }
+    }
+
+    #[cold]
+    fn remove_elsewhere(&mut self, rank: i64) {
+        match self.page(rank) {
+            NIL => {
                 self.far.remove(&rank);
             }
+            page => self.clear(page, rank),
         }
     }
 
     /// The next worse level than a rank, with its rank.
     #[inline]
     pub(crate) fn after(&self, rank: i64) -> Option<(i64, u32)> {
-        let chunk = chunk_of(rank);
-        let recent = self.recent[chunk as usize & (self.recent.len() - 1)];
-        if recent.chunk == chunk {
-            let page = &self.pages[recent.page as usize];
-            let place = place_of(rank);
-            if place + 1 < CHUNK_RANKS
-                && let Some(place) = page.from(place + 1)
-            {
-                return Some((rank_of(chunk, place), page.levels[place]));
-            }
+        let page = self.page_at_hand(rank);
+        if page != NIL
+            && let Some(place) = self.taken[page as usize].after(place_of(rank))
+        {
+            let rank = rank - place_of(rank) as i64 + place as i64;
+            return Some((rank, self.places[page as usize][place]));
         }
         self.after_elsewhere(rank)
     }
 
-    #[cold]
     fn after_elsewhere(&self, rank: i64) -> Option<(i64, u32)> {
+        let near = self.near_after(rank);
+        if self.far.is_empty() {
+            return near;
+        }
         let far = self.far.range((Excluded(rank), Unbounded)).next();
         let far = far.map(|(rank, level)| (*rank, *level));
-        let first = chunk_of(rank.saturating_add(1));
-        for (chunk, page) in self.near.range(first..) {
-            if far.is_some_and(|(far, _)| far < rank_of(*chunk, 0)) {
-                break;
+        match (near, far) {
+            (Some(near), Some(far)) => Some(near.min(far)),
+            (near, far) => near.or(far),
+        }
+    }
+
+    fn near_after(&self, rank: i64) -> Option<(i64, u32)> {
+        let region = region_of(rank);
+        let node = self.region(region);
+        if node != NIL {
+            let page = self.places[node as usize][chunk_of(rank)];
+            if page != NIL
+                && let Some(place) = self.taken[page as usize].after(place_of(rank))
+            {
+                return Some((
+                    rank_of(region, chunk_of(rank), place),
+                    self.places[page as usize][place],
+                ));
             }
-            let page = &self.pages[*page as usize];
-            let start = if *chunk == first {
-                place_of(rank.saturating_add(1))
-            } else {
-                0
-            };
-            if let Some(place) = page.from(start) {
-                return Some((rank_of(*chunk, place), page.levels[place]));
+            if let Some(chunk) = self.taken[node as usize].after(chunk_of(rank)) {
+                return self.first_of(region, node, chunk);
             }
         }
-        far
+        let mut further = self.regions.range((Excluded(region), Unbounded));
+        further.find_map(|(region, node)| self.first_of(*region, *node, self.taken[*node as usize].first()?))
+    }
+
+    /// The first level of a chunk that has a page.
+    fn first_of(&self, region: i64, node: u32, chunk: usize) -> Option<(i64, u32)> {
+        let page = self.places[node as usize][chunk] as usize;
+        let place = self.taken[page].first()?;
+        Some((rank_of(region, chunk, place), self.places[page][place]))
     }
 
     /// The next better level than a rank, with its rank.
     pub(crate) fn before(&self, rank: i64) -> Option<(i64, u32)> {
         let far = self.far.range(..rank).next_back();
         let far = far.map(|(rank, level)| (*rank, *level));
-        let last = chunk_of(rank - 1);
-        for (chunk, page) in self.near.range(..=last).rev() {
-            if far.is_some_and(|(far, _)| far >= rank_of(*chunk + 1, 0)) {
-                break;
+        // None is less than any.
+        self.near_before(rank).max(far)
+    }
+
+    fn near_before(&self, rank: i64) -> Option<(i64, u32)> {
+        let region = region_of(rank);
+        let node = self.region(region);
+        if node != NIL {
+            let page = self.places[node as usize][chunk_of(rank)];
+            if page != NIL
+                && let Some(place) = self.taken[page as usize].before(place_of(rank))
+            {
+                return Some((
+                    rank_of(region, chunk_of(rank), place),
+                    self.places[page as usize][place],
+                ));
             }
-            let page = &self.pages[*page as usize];
-            let end = if *chunk == last {
-                place_of(rank - 1)
-            } else {
-                CHUNK_RANKS - 1
-            };
-            if let Some(place) = page.until(end) {
-                return Some((rank_of(*chunk, place), page.levels[place]));
+            if let Some(chunk) = self.taken[node as usize].before(chunk_of(rank)) {
+                return self.last_of(region, node, chunk);
             }
         }
-        far
+        let mut further = self.regions.range(..region).rev();
+        further.find_map(|(region, node)| self.last_of(*region, *node, self.taken[*node as usize].last()?))
+    }
+
+    /// The last level of a chunk that has a page.
+    fn last_of(&self, region: i64, node: u32, chunk: usize) -> Option<(i64, u32)> {
+        let page = self.places[node as usize][chunk] as usize;
+        let place = self.taken[page].last()?;
+        Some((rank_of(region, chunk, place), self.places[page][place]))
     }
 
     /// The best level, with its rank.
@@ -241,77 +320,105 @@ impl Ladder {
         self.after(i64::MIN)
     }
 
+    /// The page of a rank if that is found without a search, or [`NIL`].
     #[inline]
-    fn page_mut(&mut self, rank: i64) -> Option<&mut Page> {
-        let chunk = chunk_of(rank);
-        let at = chunk as usize & (self.recent.len() - 1);
-        let recent = self.recent[at];
-        if recent.chunk == chunk {
-            return Some(&mut self.pages[recent.page as usize]);
+    fn page_at_hand(&self, rank: i64) -> u32 {
+        let recent = &self.recent[region_of(rank) as usize % RECENT];
+        if recent.region != region_of(rank) {
+            return NIL;
         }
-        let page = self.page_elsewhere(chunk)?;
-        Some(&mut self.pages[page as usize])
+        self.places[recent.node as usize][chunk_of(rank)]
     }
 
-    #[cold]
-    fn page_elsewhere(&mut self, chunk: i64) -> Option<u32> {
-        let page = *self.near.get(&chunk)?;
-        self.remember(chunk, page);
-        Some(page)
+    /// The page of a rank, or [`NIL`].
+    fn page(&self, rank: i64) -> u32 {
+        match self.region(region_of(rank)) {
+            NIL => NIL,
+            node => self.places[node as usize][chunk_of(rank)],
+        }
     }
 
-    fn remember(&mut self, chunk: i64, page: u32) {
-        let at = chunk as usize & (self.recent.len() - 1);
-        self.recent[at] = Recent { chunk, page };
+    /// The node of a region, or [`NIL`].
+    fn region(&self, region: i64) -> u32 {
+        let recent = self.recent[region as usize % RECENT];
+        if recent.region == region {
+            return recent.node;
+        }
+        self.regions.get(&region).copied().unwrap_or(NIL)
     }
 
-    #[cold]
-    fn insert_far(&mut self, rank: i64, level: u32) {
-        if self.near.len() >= PAGES_FREE + self.len / LEVELS_PER_PAGE {
-            self.far.insert(rank, level);
-            return;
-        }
-        let chunk = chunk_of(rank);
-        let page = self.new_page();
-        self.pages[page as usize].set(place_of(rank), level);
-        let moved = rank_of(chunk, 0)..rank_of(chunk + 1, 0);
-        while let Some((&rank, &level)) = self.far.range(moved.clone()).next() {
-            self.far.remove(&rank);
-            self.pages[page as usize].set(place_of(rank), level);
-        }
-        self.near.insert(chunk, page);
-        if self.near.len() > self.recent.len() && self.recent.len() < RECENT_MAX {
-            self.recent = vec![NOWHERE; 2 * self.recent.len()];
-        }
-        self.remember(chunk, page);
-    }
-
-    fn new_page(&mut self) -> u32 {
-        match self.vacant.pop() {
-            Some(page) => page,
-            None => {
-                self.pages.push(Box::new(Page {
-                    summary: 0,
-                    words: [0; WORDS],
-                    levels: [NIL; CHUNK_RANKS],
-                }));
-                (self.pages.len() - 1) as u32
+    /// The page of a rank that is about to have a level, a new one if the levels pay for it, or [`NIL`].
+    fn page_for(&mut self, rank: i64) -> u32 {
+        let region = region_of(rank);
+        let mut node = self.region(region);
+        if node != NIL {
+            self.recent[region as usize % RECENT] = Recent { region, node };
+            let page = self.places[node as usize][chunk_of(rank)];
+            if page != NIL {
+                return page;
             }
         }
+        let nodes = self.places.len() - self.vacant.len();
+        if nodes >= NODES_FREE + self.len / LEVELS_PER_NODE {
+            return NIL;
+        }
+        if node == NIL {
+            node = self.new_node();
+            self.regions.insert(region, node);
+            self.recent[region as usize % RECENT] = Recent { region, node };
+        }
+        let page = self.new_node();
+        self.set(node, chunk_of(rank), page);
+        if !self.far.is_empty() {
+            let first = rank - place_of(rank) as i64;
+            let chunk = first..first + PLACES as i64;
+            while let Some((&rank, &level)) = self.far.range(chunk.clone()).next() {
+                self.far.remove(&rank);
+                self.set(page, place_of(rank), level);
+            }
+        }
+        page
     }
 
-    /// A chunk's last level went: its page goes if it is not one of the few that may stay.
-    #[cold]
-    fn release(&mut self, chunk: i64) {
-        if self.near.len() <= PAGES_FREE {
-            return;
+    fn new_node(&mut self) -> u32 {
+        if let Some(node) = self.vacant.pop() {
+            return node;
         }
-        if let Some(page) = self.near.remove(&chunk) {
-            self.vacant.push(page);
+        self.places.push([NIL; PLACES]);
+        self.taken.push(Taken::NOTHING);
+        (self.places.len() - 1) as u32
+    }
+
+    #[inline]
+    fn set(&mut self, node: u32, place: usize, to: u32) {
+        self.places[node as usize][place] = to;
+        self.taken[node as usize].set(place);
+    }
+
+    /// Clears a rank's place in its page, and gives back what is empty then.
+    #[inline]
+    fn clear(&mut self, page: u32, rank: i64) {
+        self.places[page as usize][place_of(rank)] = NIL;
+        let taken = &mut self.taken[page as usize];
+        taken.clear(place_of(rank));
+        if taken.summary == 0 {
+            self.release(page, rank);
         }
-        let at = chunk as usize & (self.recent.len() - 1);
-        if self.recent[at].chunk == chunk {
-            self.recent[at] = NOWHERE;
+    }
+
+    fn release(&mut self, page: u32, rank: i64) {
+        self.vacant.push(page);
+        let region = region_of(rank);
+        let node = self.region(region);
+        self.places[node as usize][chunk_of(rank)] = NIL;
+        self.taken[node as usize].clear(chunk_of(rank));
+        if self.taken[node as usize].summary == 0 && self.regions.len() > REGIONS_KEPT {
+            self.vacant.push(node);
+            self.regions.remove(&region);
+            let recent = &mut self.recent[region as usize % RECENT];
+            if recent.region == region {
+                *recent = NOWHERE;
+            }
         }
     }
 }
@@ -324,11 +431,12 @@ mod tests {
 
     /// Ranks that lie close together, at the ends of chunks, far apart, and at the ends of the range.
     fn ranks() -> impl Strategy<Value = i64> {
-        let chunk = CHUNK_RANKS as i64;
+        let chunk = PLACES as i64;
         prop_oneof![
             -40..40_i64,
             (-30..30_i64, -2..2_i64).prop_map(move |(chunks, near)| chunks * chunk + near),
             (-30..30_i64).prop_map(move |chunks| chunks * (chunk - 1)),
+            (-9..9_i64, -2..2_i64).prop_map(move |(regions, near)| regions * chunk * chunk + near),
             -PRICE_E4_MAX..=PRICE_E4_MAX,
             (0..5_i64).prop_map(|near| PRICE_E4_MAX - near),
             (0..5_i64).prop_map(|near| near - PRICE_E4_MAX),

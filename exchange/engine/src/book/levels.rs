@@ -1,8 +1,8 @@
 //! Price levels of both sides, each a FIFO of resting orders with exact totals.
 
 use crate::book::ladder::Ladder;
-use crate::order::{NIL, Node, Orders};
-use crate::types::{Level, OrderId, Side};
+use crate::order::{NIL, Node, Orders, prefetch};
+use crate::types::{Level, OrderId, PRICE_E4_MAX, Side};
 
 /// Where a price stands in a side's priority: lower is better.
 #[inline]
@@ -80,6 +80,8 @@ impl LevelId {
 #[derive(Clone, Copy, Debug)]
 struct Ticks {
     size_e4: i64,
+    /// Ticks in the highest price.
+    count_max: i64,
     shift: u32,
     inverse: i64,
 }
@@ -95,6 +97,7 @@ impl Ticks {
         }
         Self {
             size_e4,
+            count_max: PRICE_E4_MAX / size_e4,
             shift,
             inverse,
         }
@@ -103,6 +106,15 @@ impl Ticks {
     #[inline]
     fn count(self, price_or_rank_e4: i64) -> i64 {
         (price_or_rank_e4 >> self.shift).wrapping_mul(self.inverse)
+    }
+
+    /// Whether a price is a multiple of the tick and within the bounds of prices: the product above is
+    /// as small as a quotient only if it is one.
+    #[inline]
+    fn is_price(self, price_e4: i64) -> bool {
+        let between = (1 << self.shift) - 1;
+        let count = self.count(price_e4);
+        price_e4 & between == 0 && (-self.count_max..=self.count_max).contains(&count)
     }
 
     #[inline]
@@ -193,6 +205,12 @@ impl Levels {
             ticks: Ticks::new(tick_size_e4),
             halves: [HalfBook::new(), HalfBook::new()],
         }
+    }
+
+    /// Whether a price is a multiple of the tick and within the bounds of prices.
+    #[inline]
+    pub(crate) fn is_price(&self, price_e4: i64) -> bool {
+        self.ticks.is_price(price_e4)
     }
 
     /// Where the best level of a side stands; above all ranks if there is none.
@@ -387,11 +405,68 @@ impl Levels {
         }
     }
 
+    /// First of three steps that fetch what an insert at a price is going to touch into the cache, each
+    /// resting on what the one before fetched: where the price says its level.
+    #[inline]
+    pub(crate) fn prefetch_place(&self, side: Side, price_e4: i64) {
+        let place = self.halves[index(side)]
+            .ladder
+            .place(self.ticks.count(rank(side, price_e4)));
+        prefetch(place);
+    }
+
+    /// The second step: the level.
+    #[inline]
+    pub(crate) fn prefetch_level(&self, side: Side, price_e4: i64) {
+        prefetch(self.level(side, price_e4));
+    }
+
+    /// The third step: the order that it is going to stand behind.
+    #[inline]
+    pub(crate) fn prefetch_tail(&self, nodes: &[Node], side: Side, price_e4: i64) {
+        if let Some(level) = self.level(side, price_e4) {
+            prefetch(nodes.get(level.tail as usize));
+        }
+    }
+
+    /// What the removal of an order is going to touch: its level and its neighbours.
+    #[inline]
+    pub(crate) fn prefetch_around(&self, nodes: &[Node], slot: u32) {
+        let Some(node) = nodes.get(slot as usize) else { return };
+        prefetch(nodes.get(node.prev as usize));
+        prefetch(nodes.get(node.next as usize));
+        prefetch(self.halves[index(node.level.side())].levels.get(node.level.at()));
+    }
+
     /// Gives back what only a much larger book needed, if there is nothing left of it.
     pub(crate) fn shrink_if_empty(&mut self, levels_kept: usize) {
         for half in &mut self.halves {
             if half.ladder.len() == 0 && half.levels.len() > levels_kept {
                 *half = HalfBook::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ticks_are_counted_as_a_division_would(
+            size in prop_oneof![1..200_i64, 1..=PRICE_E4_MAX],
+            price in prop_oneof![-1_000..1_000_i64, -PRICE_E4_MAX - 9..=PRICE_E4_MAX + 9, any::<i64>()],
+            times in -1_000..1_000_i64,
+        ) {
+            let ticks = Ticks::new(size);
+            let is_price = |price: i64| price % size == 0 && (-PRICE_E4_MAX..=PRICE_E4_MAX).contains(&price);
+            for price in [price, size * times, size * times + 1] {
+                prop_assert_eq!(ticks.is_price(price), is_price(price));
+                if is_price(price) {
+                    prop_assert_eq!(ticks.count(price), price / size);
+                }
             }
         }
     }
