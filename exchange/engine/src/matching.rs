@@ -149,7 +149,7 @@ impl Engine {
             event.trades.push(trade);
             self.fill_resting(slot, &trade, false, event);
             fill(order, quantity, event_seq);
-            self.settle(order, account, &trade);
+            self.settle(order.side, account, &trade);
             self.report(fill_report(&trade, true), order, event);
         }
         false

@@ -139,7 +139,7 @@ impl OrderBook {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply_one(&mut self, command: &BookCommand, reports: &mut Vec<BookReport>) {
         match *command {
             BookCommand::Insert {
@@ -181,7 +181,7 @@ impl OrderBook {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn insert(
         &mut self,
         side: Side,
@@ -219,7 +219,7 @@ impl OrderBook {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn cancel(&mut self, order: OrderId, reports: &mut Vec<BookReport>) {
         let Some(slot) = self.orders.find(order) else {
             return refuse(order, reports);
@@ -271,7 +271,7 @@ impl OrderBook {
     }
 
     /// Matches an incoming order; tells what is left of it.
-    #[inline]
+    #[inline(always)]
     fn take(
         &mut self,
         side: Side,

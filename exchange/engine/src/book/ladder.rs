@@ -89,13 +89,13 @@ impl Taken {
         words: [0; WORDS],
     };
 
-    #[inline]
+    #[inline(always)]
     fn set(&mut self, place: usize) {
         self.words[place / 64] |= 1 << (place % 64);
         self.summary |= 1 << (place / 64);
     }
 
-    #[inline]
+    #[inline(always)]
     fn clear(&mut self, place: usize) {
         let word = &mut self.words[place / 64];
         *word &= !(1 << (place % 64));
@@ -103,7 +103,7 @@ impl Taken {
     }
 
     /// The first taken place behind `place`.
-    #[inline]
+    #[inline(always)]
     fn after(&self, place: usize) -> Option<usize> {
         let word = self.words[place / 64] & (!1 << (place % 64));
         if word != 0 {
@@ -162,7 +162,7 @@ impl Ladder {
     }
 
     /// The level of a rank, or [`NIL`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, rank: i64) -> u32 {
         match self.page_at_hand(rank) {
             NIL => self.get_elsewhere(rank),
@@ -186,7 +186,7 @@ impl Ladder {
     }
 
     /// Adds the level of a rank that has none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, rank: i64, level: u32) {
         self.len += 1;
         match self.page_at_hand(rank) {
@@ -206,7 +206,7 @@ impl Ladder {
     }
 
     /// Removes the level of a rank that has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, rank: i64) {
         self.len -= 1;
         match self.page_at_hand(rank) {
@@ -226,7 +226,7 @@ impl Ladder {
     }
 
     /// The next worse level than a rank, with its rank.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn after(&self, rank: i64) -> Option<(i64, u32)> {
         let page = self.page_at_hand(rank);
         if page != NIL
@@ -389,14 +389,14 @@ impl Ladder {
         (self.places.len() - 1) as u32
     }
 
-    #[inline]
+    #[inline(always)]
     fn set(&mut self, node: u32, place: usize, to: u32) {
         self.places[node as usize][place] = to;
         self.taken[node as usize].set(place);
     }
 
     /// Clears a rank's place in its page, and gives back what is empty then.
-    #[inline]
+    #[inline(always)]
     fn clear(&mut self, page: u32, rank: i64) {
         self.places[page as usize][place_of(rank)] = NIL;
         let taken = &mut self.taken[page as usize];

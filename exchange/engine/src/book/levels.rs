@@ -160,6 +160,7 @@ impl HalfBook {
         }
     }
 
+    #[inline(always)]
     fn open_level(&mut self, ticks: Ticks, rank_e4: i64, level: BookLevel) -> u32 {
         let at = match self.vacant.pop() {
             Some(at) => {
@@ -178,6 +179,7 @@ impl HalfBook {
         at
     }
 
+    #[inline(always)]
     fn close_level(&mut self, ticks: Ticks, rank_e4: i64, at: u32) {
         let rank = ticks.count(rank_e4);
         self.ladder.remove(rank);
@@ -234,11 +236,27 @@ impl Levels {
         half.levels.get(at as usize)
     }
 
-    /// The same, to change what the caller keeps in it.
-    pub(crate) fn level_mut(&mut self, side: Side, price_e4: i64) -> Option<&mut BookLevel> {
-        let half = &mut self.halves[index(side)];
-        let at = half.ladder.get(self.ticks.count(rank(side, price_e4)));
-        half.levels.get_mut(at as usize)
+    /// Totals now of a level that was noted, and its note is taken back.
+    #[inline]
+    pub(crate) fn take_noted(&mut self, id: LevelId, price_e4: i64) -> Level {
+        let half = &mut self.halves[index(id.side())];
+        let mut at = id.at() as u32;
+        let level = &half.levels[at as usize];
+        // It may have gone, and another have come in its place, and the price have come back elsewhere.
+        if level.order_count == 0 || level.price_e4 != price_e4 {
+            at = half.ladder.get(self.ticks.count(rank(id.side(), price_e4)));
+        }
+        match half.levels.get_mut(at as usize) {
+            Some(level) => {
+                level.noted = false;
+                level.total()
+            }
+            None => Level {
+                price_e4,
+                quantity: 0,
+                order_count: 0,
+            },
+        }
     }
 
     /// The level that an order lies in.
@@ -278,7 +296,7 @@ impl Levels {
     }
 
     /// Puts an order with so many open lots behind all others at a price.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, nodes: &mut [Node], slot: u32, side: Side, price_e4: i64, open: u32) -> LevelId {
         let rank_e4 = rank(side, price_e4);
         let half = &mut self.halves[index(side)];
@@ -319,7 +337,7 @@ impl Levels {
     }
 
     /// Takes an order out of its level, with what is open of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, nodes: &mut [Node], slot: u32) {
         let Node {
             open,
@@ -350,7 +368,7 @@ impl Levels {
 
     /// Trades up to so many lots with the best level's orders, oldest first, and gives back the slots of
     /// those that trade whole; tells how many lots are left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_best<D: Clone>(
         &mut self,
         orders: &mut Orders<D>,

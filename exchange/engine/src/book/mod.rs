@@ -20,12 +20,17 @@ const KEPT_MAX: usize = 1024;
 /// A level's totals as they were before the event.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
-    side: Side,
-    rank: i64,
+    level: LevelId,
     /// Order of notes: of two notes of a level the first tells.
     position: u32,
-    quantity: i64,
-    order_count: u32,
+    before: Level,
+}
+
+impl Noted {
+    fn rank(&self) -> (usize, i64) {
+        let side = self.level.side();
+        (index(side), rank(side, self.before.price_e4))
+    }
 }
 
 /// One order book.
@@ -151,41 +156,29 @@ impl Book {
     pub(crate) fn take_changes(&mut self, out: &mut Vec<Level>) -> (Range<u32>, Range<u32>) {
         let Self { levels, noted, .. } = self;
         if noted.len() > 1 {
-            noted.sort_unstable_by_key(|note| (index(note.side), note.rank, note.position));
+            noted.sort_unstable_by_key(|note| (note.rank(), note.position));
         }
         let start = out.len() as u32;
-        let mut asks_start = None;
+        let mut bids = 0;
         let mut last = None;
         for note in noted.iter() {
-            if last == Some((note.side, note.rank)) {
+            if last == Some(note.rank()) {
                 continue;
             }
-            last = Some((note.side, note.rank));
-            if note.side == Side::Sell && asks_start.is_none() {
-                asks_start = Some(out.len() as u32);
-            }
-            let price_e4 = rank(note.side, note.rank);
-            let now = match levels.level_mut(note.side, price_e4) {
-                Some(level) => {
-                    level.noted = false;
-                    level.total()
-                }
-                None => Level {
-                    price_e4,
-                    quantity: 0,
-                    order_count: 0,
-                },
-            };
-            if (now.quantity, now.order_count) != (note.quantity, note.order_count) {
+            last = Some(note.rank());
+            let now = levels.take_noted(note.level, note.before.price_e4);
+            if now != note.before {
                 out.push(now);
+                bids += u32::from(note.level.side() == Side::Buy);
             }
         }
         noted.clear();
-        noted.shrink_to(KEPT_MAX);
+        if noted.capacity() > KEPT_MAX {
+            noted.shrink_to(KEPT_MAX);
+        }
         levels.shrink_if_empty(KEPT_MAX);
-        let end = out.len() as u32;
-        let middle = asks_start.unwrap_or(end);
-        (start..middle, middle..end)
+        let middle = start + bids;
+        (start..middle, middle..out.len() as u32)
     }
 
     /// Begins or ends keeping the indicative uncross.
@@ -219,6 +212,7 @@ impl Book {
         tree
     }
 
+    #[inline]
     fn count_lots(&mut self, side: Side, price_e4: i64, quantity: i64) {
         self.lots[index(side)] += quantity;
         if let Some(tree) = &mut self.auction {
@@ -228,6 +222,7 @@ impl Book {
 
     /// Notes a level's totals before its first change in an event; a change that is made already is told.
     /// A level that goes and comes back within one event is noted twice, and the first note tells.
+    #[inline]
     fn note(&mut self, id: LevelId, quantity_added: i64, orders_added: u32) {
         let level = self.levels.of_mut(id);
         if level.noted {
@@ -235,11 +230,13 @@ impl Book {
         }
         level.noted = true;
         self.noted.push(Noted {
-            side: id.side(),
-            rank: rank(id.side(), level.price_e4),
+            level: id,
             position: self.noted.len() as u32,
-            quantity: level.quantity - quantity_added,
-            order_count: level.order_count - orders_added,
+            before: Level {
+                price_e4: level.price_e4,
+                quantity: level.quantity - quantity_added,
+                order_count: level.order_count - orders_added,
+            },
         });
     }
 }

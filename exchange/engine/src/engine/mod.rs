@@ -189,15 +189,15 @@ impl Engine {
     }
 
     /// Reports what happened to an order to its owner; returns the report's number.
+    #[inline]
     pub(crate) fn report(&mut self, kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-        let user = &mut self.users[order.user.0 as usize];
-        user.report_seq += 1;
-        event.reports.push(Report {
-            report_seq: user.report_seq,
-            kind,
-            order: *order,
-        });
-        user.report_seq
+        report(&mut self.users, kind, order, event)
+    }
+
+    /// The same for a resting order.
+    #[inline]
+    pub(crate) fn report_resting(&mut self, kind: ReportKind, slot: u32, event: &mut Event) {
+        report(&mut self.users, kind, self.orders.order(slot), event);
     }
 
     /// A user of a command, if it exists.
@@ -223,6 +223,18 @@ impl Engine {
         owner.add_account(instrument, account);
         account
     }
+}
+
+#[inline]
+fn report(users: &mut [User], kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
+    let user = &mut users[order.user.0 as usize];
+    user.report_seq += 1;
+    event.reports.push(Report {
+        report_seq: user.report_seq,
+        kind,
+        order: *order,
+    });
+    user.report_seq
 }
 
 fn accepted(outcome: Outcome, event: &mut Event) -> Result<Applied, Refusal> {

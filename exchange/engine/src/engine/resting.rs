@@ -4,7 +4,7 @@ use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{Details, NIL};
-use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, UserId};
+use crate::types::{CancelReason, ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
@@ -73,19 +73,19 @@ impl Engine {
         self.add_open(slot, -trade.quantity);
         let instrument = trade.instrument.0 as usize;
         let event_seq = self.event_seq;
+        let account = self.orders.node(slot).account;
         let order = self.orders.order_mut(slot);
         fill(order, trade.quantity, event_seq);
-        let order = *order;
-        let account = self.orders.node(slot).account;
+        let (side, whole) = (order.side, order.status == OrderStatus::Filled);
         let book = &mut self.listings[instrument].book;
-        if order.status == OrderStatus::Filled {
+        if whole {
             book.remove(self.orders.nodes(), slot);
         } else {
             book.reduce(self.orders.nodes(), slot, trade.quantity as u32);
         }
-        self.settle(&order, account, trade);
-        self.report(fill_report(trade, aggressor), &order, event);
-        if order.status == OrderStatus::Filled {
+        self.settle(side, account, trade);
+        self.report_resting(fill_report(trade, aggressor), slot, event);
+        if whole {
             self.forget(slot);
         }
     }
@@ -97,8 +97,7 @@ impl Engine {
         let order = self.orders.order_mut(slot);
         order.status = OrderStatus::Cancelled(reason);
         order.event_seq = event_seq;
-        let order = *order;
-        self.report(ReportKind::Cancelled, &order, event);
+        self.report_resting(ReportKind::Cancelled, slot, event);
         self.forget(slot);
     }
 
@@ -133,28 +132,34 @@ impl Engine {
     }
 
     /// Money and lots of one side of a trade.
-    pub(crate) fn settle(&mut self, order: &Order, account: u32, trade: &Trade) {
+    pub(crate) fn settle(&mut self, side: Side, account: u32, trade: &Trade) {
         let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
-        let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
-        self.accounts[account as usize].trade(order.side, trade.quantity, amount_e4);
+        // Of a price between those of two orders, for no more than the lots of either.
+        let amount_e4 = trade.price_e4 * trade.quantity * multiplier;
+        self.accounts[account as usize].trade(side, trade.quantity, amount_e4.into());
     }
 
     /// A done order with an id of the user's is one of the last done.
-    pub(crate) fn done(&mut self, order: &Order) {
-        let kept_max = self.limits.client_order_ids_per_user_max;
-        self.users[order.user.0 as usize]
-            .client_ids
-            .done(order.client_order_id, kept_max);
+    pub(crate) fn done(&mut self, user: UserId, client_order_id: &ClientOrderId) {
+        if !client_order_id.is_empty() {
+            let kept_max = self.limits.client_order_ids_per_user_max;
+            self.users[user.0 as usize].client_ids.done(client_order_id, kept_max);
+        }
     }
 
     /// A done order that has left its level leaves its owner's list and its slot.
     pub(crate) fn forget(&mut self, slot: u32) {
         let Details {
-            order,
+            ref order,
             user_prev: before,
             user_next: after,
         } = *self.orders.details(slot);
         let user = &mut self.users[order.user.0 as usize];
+        if !order.client_order_id.is_empty() {
+            let kept_max = self.limits.client_order_ids_per_user_max;
+            user.client_ids.done(&order.client_order_id, kept_max);
+        }
+        let id = order.order_id;
         user.open_orders -= 1;
         match before {
             NIL => user.first_order = after,
@@ -164,8 +169,7 @@ impl Engine {
             NIL => user.last_order = before,
             _ => self.orders.details_mut(after).user_prev = before,
         }
-        self.done(&order);
-        self.orders.release(order.order_id);
+        self.orders.release(id);
     }
 
     /// The next trade of an event.
@@ -194,14 +198,15 @@ impl Engine {
 
     fn add_open(&mut self, slot: u32, quantity: i64) {
         let order = self.orders.order(slot);
-        let listing = &self.listings[order.instrument.0 as usize];
-        let amount_e4 = listing.amount_e4(order.price_e4, quantity);
+        let multiplier = self.listings[order.instrument.0 as usize].instrument.multiplier;
+        // Of no more lots than the order's, whose amount was checked.
+        let amount_e4 = order.price_e4.abs() * multiplier * quantity;
         let account = &mut self.accounts[self.orders.node(slot).account as usize];
         account.open_quantity[index(order.side)] += quantity;
-        account.open_amount_e4 += amount_e4;
+        account.open_amount_e4 += i128::from(amount_e4);
         let user = &mut self.users[order.user.0 as usize];
         user.open_quantity += quantity;
-        user.open_amount_e4 += amount_e4;
+        user.open_amount_e4 += i128::from(amount_e4);
     }
 }
 

@@ -99,21 +99,23 @@ impl Engine {
             event_seq: self.event_seq,
         };
         let report_seq = self.report(ReportKind::Accepted, &order, event);
-        let first = FirstInsert {
-            instrument: command.instrument,
-            terms: *terms,
-            order_id: order.order_id,
-            event_seq: self.event_seq,
-            report_seq,
-        };
-        self.users[command.user.0 as usize]
-            .client_ids
-            .open(command.client_order_id, first);
+        if !command.client_order_id.is_empty() {
+            let first = FirstInsert {
+                instrument: command.instrument,
+                terms: *terms,
+                order_id: order.order_id,
+                event_seq: self.event_seq,
+                report_seq,
+            };
+            self.users[command.user.0 as usize]
+                .client_ids
+                .open(command.client_order_id, first);
+        }
         self.trade_incoming(&mut order, account, continuous, event);
         if order.status == OrderStatus::Open {
             self.rest(order, account);
         } else {
-            self.done(&order);
+            self.done(order.user, &order.client_order_id);
             self.orders.release(order.order_id);
         }
         self.publish(command.instrument, None, event);
@@ -279,10 +281,11 @@ impl Engine {
         let slot = self.own_order(user, &order)?;
         self.begin(now, event);
         self.count_message(user);
-        let order = *self.orders.order(slot);
+        let order = self.orders.order(slot);
+        let (id, instrument, open_quantity) = (order.order_id, order.instrument, order.open_quantity());
         self.cancel_resting(slot, CancelReason::User, event);
-        self.publish(order.instrument, None, event);
-        accepted(Outcome::Cancelled(order.order_id, order.open_quantity()), event)
+        self.publish(instrument, None, event);
+        accepted(Outcome::Cancelled(id, open_quantity), event)
     }
 
     pub(super) fn cancel_all_orders(
@@ -373,7 +376,7 @@ fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, R
 
 /// Whether an order has a level to rest at, or there is room for one more after `leaving` went.
 fn level_fits(listing: &Listing, side: Side, price_e4: i64, leaving: usize, levels_max: u32) -> bool {
-    listing.book.level(side, price_e4).is_some() || listing.book.level_count(side) - leaving < levels_max as usize
+    listing.book.level_count(side) - leaving < levels_max as usize || listing.book.level(side, price_e4).is_some()
 }
 
 fn outcome_of(order: &Order) -> OrderOutcome {

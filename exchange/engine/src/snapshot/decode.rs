@@ -333,12 +333,12 @@ impl Engine {
             ensure(order.is_none() == message.done, "whether a client id's order is done")?;
             let ids = &mut self.users[message.user as usize].client_ids;
             ensure(
-                !message.done || ids.done_ids().len() < self.limits.client_order_ids_per_user_max as usize,
+                !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
             ids.open(id, insert);
             if message.done {
-                ids.done(id, self.limits.client_order_ids_per_user_max);
+                ids.done(&id, self.limits.client_order_ids_per_user_max);
             }
         }
         let with_id = self
