@@ -16,14 +16,18 @@ mod flow;
 mod rounds;
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use books::{
-    array_book_totals, book_flow, book_totals, engine_flow, engine_totals, filled_array_book, filled_book,
+    EngineFlow, array_book_totals, book_flow, book_totals, engine_flow, engine_totals, filled_array_book, filled_book,
     filled_engine, run_array_book, run_book, run_engine,
 };
 use flow::{Flow, PROFILES, Profile};
 use optivex_engine::Event;
 use rounds::{Contender, measure};
+
+/// Slices of a run; see `rounds`.
+const SLICES: usize = 100;
 
 struct Options {
     rounds: usize,
@@ -79,7 +83,7 @@ fn options() -> Options {
 }
 
 fn table(options: &Options) {
-    println!("profile     contender           M ops/s   ns/op  spread   ratio");
+    println!("profile     contender          M ops/s   ns/op   ratio |  median  spread   ratio");
     for profile in &options.profiles {
         let flow = Flow::new(*profile, options.steps, options.seed);
         let book = book_flow(&flow);
@@ -93,59 +97,58 @@ fn table(options: &Options) {
         ] {
             assert_eq!(totals, flow.expected, "a contender is wrong");
         }
+        let slice = |slice: usize| {
+            let length = options.steps.div_ceil(SLICES);
+            (slice * length).min(options.steps)..((slice + 1) * length).min(options.steps)
+        };
+        let engine_contender = |name, inputs| {
+            Contender::new(name, move || {
+                let inputs: &EngineFlow = inputs;
+                let mut engine = filled_engine(inputs);
+                let mut event = Event::default();
+                move |at| {
+                    run_engine(&mut engine, &inputs.measured[slice(at)], &mut event, |event| {
+                        black_box(event);
+                    })
+                }
+            })
+        };
         let mut contenders = [
             Contender::new("baseline", || {
                 let (mut book, mut next) = filled_array_book(&flow);
                 let mut reports = Vec::with_capacity(4096);
-                let flow = &flow;
-                move || {
-                    run_array_book(&mut book, &mut next, &flow.measured, &mut reports, |reports| {
+                let steps = &flow.measured;
+                move |at| {
+                    run_array_book(&mut book, &mut next, &steps[slice(at)], &mut reports, |reports| {
                         black_box(reports);
-                    });
+                    })
                 }
             }),
             Contender::new("book", || {
                 let mut filled = filled_book(&book);
                 let mut reports = Vec::with_capacity(4096);
                 let commands = &book.measured;
-                move || {
-                    run_book(&mut filled, commands, &mut reports, |reports| {
+                move |at| {
+                    run_book(&mut filled, &commands[slice(at)], &mut reports, |reports| {
                         black_box(reports);
-                    });
+                    })
                 }
             }),
-            Contender::new("engine", || {
-                let mut filled = filled_engine(&engine);
-                let mut event = Event::default();
-                let inputs = &engine.measured;
-                move || {
-                    run_engine(&mut filled, inputs, &mut event, |event| {
-                        black_box(event);
-                    });
-                }
-            }),
-            Contender::new("engine, client ids", || {
-                let mut filled = filled_engine(&engine_ids);
-                let mut event = Event::default();
-                let inputs = &engine_ids.measured;
-                move || {
-                    run_engine(&mut filled, inputs, &mut event, |event| {
-                        black_box(event);
-                    });
-                }
-            }),
+            engine_contender("engine", &engine),
+            engine_contender("engine, client ids", &engine_ids),
         ];
-        for measured in measure(options.rounds, &mut contenders) {
-            let seconds = measured.median.as_secs_f64();
-            let steps = options.steps as f64;
+        for measured in measure(options.rounds, SLICES, &mut contenders) {
+            let nanoseconds = |time: Duration| time.as_secs_f64() / options.steps as f64 * 1e9;
             println!(
-                "{:<11} {:<18} {:>8.2} {:>7.1} {:>6.1}% {:>7.2}",
+                "{:<11} {:<18} {:>7.2} {:>7.1} {:>7.2} | {:>7.1} {:>6.1}% {:>7.2}",
                 profile.name(),
                 measured.name,
-                steps / seconds / 1e6,
-                seconds / steps * 1e9,
-                measured.spread * 100.0,
+                1e3 / nanoseconds(measured.quiet),
+                nanoseconds(measured.quiet),
                 measured.ratio,
+                nanoseconds(measured.median),
+                measured.spread * 100.0,
+                measured.median_ratio,
             );
         }
     }

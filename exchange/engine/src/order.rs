@@ -29,8 +29,13 @@ pub(crate) fn prefetch<T>(place: Option<&T>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(place) = place {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line = std::ptr::from_ref(place).cast();
         // SAFETY: a prefetch reads nothing, and the place is one that may be read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
+        if size_of::<T>() > 64 {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64)) }
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
@@ -67,8 +72,9 @@ impl Node {
     };
 }
 
-/// The rest of an open order, and its places in its owner's list.
+/// The rest of an open order, and its places in its owner's list: two cache lines.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(crate) struct Details {
     /// The order as it stands.
     pub(crate) order: Order,
@@ -193,18 +199,27 @@ impl<D: Clone> Orders<D> {
         self.free.iter().all(|slot| self.is_vacant(*slot)) && self.iter().count() == self.len()
     }
 
+    /// Fetches all of a slot into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch(self.nodes.get(slot as usize));
+        prefetch(self.details.get(slot as usize));
+    }
+
+    /// The same for a vacant slot before which so many others are to be taken.
+    #[inline]
+    pub(crate) fn prefetch_vacant(&self, before: usize) {
+        if let Some(slot) = self.free.len().checked_sub(before + 1).map(|at| self.free[at]) {
+            self.prefetch(slot);
+        }
+    }
+
     /// What is kept of all open orders, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
         let taken = self.nodes.iter().zip(&self.details);
         taken
             .filter(|(node, _)| node.id != OrderId(0))
             .map(|(_, details)| details)
-    }
-
-    /// All nodes, by slot.
-    #[inline]
-    pub(crate) fn all_nodes(&self) -> &[Node] {
-        &self.nodes
     }
 
     /// All nodes, by slot, to change them.

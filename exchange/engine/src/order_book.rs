@@ -4,9 +4,11 @@
 
 use crate::book::{Levels, rank};
 use crate::limits::ORDER_SLOTS_MAX;
-use crate::order::{NIL, Orders, prefetch, slot_of};
+use crate::order::{NIL, Orders, slot_of};
 use crate::types::{Level, OrderId, QUANTITY_MAX, Side, UserId};
 
+/// How many commands a book looks ahead.
+const AHEAD: usize = 8;
 /// Orders from which on a book looks ahead: they fill the second cache.
 const LOOK_AHEAD_ORDERS: usize = 40_000;
 /// The same for levels.
@@ -132,8 +134,8 @@ impl OrderBook {
         let levels = self.levels.count(Side::Buy) + self.levels.count(Side::Sell);
         let looks_ahead = self.orders.len() > LOOK_AHEAD_ORDERS || levels > LOOK_AHEAD_LEVELS;
         for at in 0..commands.len() {
-            if looks_ahead {
-                self.look_ahead(&commands[at..]);
+            if looks_ahead && let Some(ahead) = commands.get(at + AHEAD) {
+                self.prefetch(ahead);
             }
             self.apply_one(&commands[at], reports);
         }
@@ -157,27 +159,14 @@ impl OrderBook {
         }
     }
 
-    /// Fetches what the commands behind the first are going to touch into the cache.
+    /// Fetches what a command is going to touch first into the cache.
     #[inline]
-    fn look_ahead(&self, commands: &[BookCommand]) {
-        if let Some(BookCommand::Insert { side, price_e4, .. }) = commands.get(12) {
-            self.levels.prefetch_place(*side, *price_e4);
-        }
-        match commands.get(8) {
-            Some(BookCommand::Insert { side, price_e4, .. }) => self.levels.prefetch_level(*side, *price_e4),
-            Some(BookCommand::Cancel { order } | BookCommand::Amend { order, .. }) => {
-                prefetch(self.orders.all_nodes().get(slot_of(*order) as usize));
+    fn prefetch(&self, command: &BookCommand) {
+        match command {
+            BookCommand::Insert { side, price_e4, .. } => self.levels.prefetch(*side, *price_e4),
+            BookCommand::Cancel { order } | BookCommand::Amend { order, .. } => {
+                self.orders.prefetch(slot_of(*order));
             }
-            None => {}
-        }
-        match commands.get(4) {
-            Some(BookCommand::Insert { side, price_e4, .. }) => {
-                self.levels.prefetch_tail(self.orders.all_nodes(), *side, *price_e4);
-            }
-            Some(BookCommand::Cancel { order } | BookCommand::Amend { order, .. }) => {
-                self.levels.prefetch_around(self.orders.all_nodes(), slot_of(*order));
-            }
-            None => {}
         }
     }
 

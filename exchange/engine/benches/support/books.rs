@@ -14,6 +14,8 @@ use crate::flow::{Flow, Step, Totals};
 
 /// Commands that are handed over at a time.
 pub(crate) const BATCH: usize = 64;
+/// How far ahead the engine's caller looks, as the sequencer does.
+const AHEAD: usize = 8;
 /// Users of the whole engine: half of them buy, half sell, so that nobody meets himself.
 const USERS: u32 = 64;
 
@@ -270,7 +272,10 @@ pub(crate) fn filled_engine(flow: &EngineFlow) -> Engine {
 }
 
 pub(crate) fn run_engine(engine: &mut Engine, inputs: &[Input], event: &mut Event, mut each: impl FnMut(&Event)) {
-    for input in inputs {
+    for (at, input) in inputs.iter().enumerate() {
+        if let Some(ahead) = inputs.get(at + AHEAD) {
+            engine.prefetch(&ahead.command);
+        }
         let applied = engine.apply(input, event);
         debug_assert!(applied.is_ok(), "a flow asks for nothing that is refused");
         each(event);

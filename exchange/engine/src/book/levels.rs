@@ -423,37 +423,11 @@ impl Levels {
         }
     }
 
-    /// First of three steps that fetch what an insert at a price is going to touch into the cache, each
-    /// resting on what the one before fetched: where the price says its level.
+    /// Fetches where a price says its level into the cache.
     #[inline]
-    pub(crate) fn prefetch_place(&self, side: Side, price_e4: i64) {
-        let place = self.halves[index(side)]
-            .ladder
-            .place(self.ticks.count(rank(side, price_e4)));
-        prefetch(place);
-    }
-
-    /// The second step: the level.
-    #[inline]
-    pub(crate) fn prefetch_level(&self, side: Side, price_e4: i64) {
-        prefetch(self.level(side, price_e4));
-    }
-
-    /// The third step: the order that it is going to stand behind.
-    #[inline]
-    pub(crate) fn prefetch_tail(&self, nodes: &[Node], side: Side, price_e4: i64) {
-        if let Some(level) = self.level(side, price_e4) {
-            prefetch(nodes.get(level.tail as usize));
-        }
-    }
-
-    /// What the removal of an order is going to touch: its level and its neighbours.
-    #[inline]
-    pub(crate) fn prefetch_around(&self, nodes: &[Node], slot: u32) {
-        let Some(node) = nodes.get(slot as usize) else { return };
-        prefetch(nodes.get(node.prev as usize));
-        prefetch(nodes.get(node.next as usize));
-        prefetch(self.halves[index(node.level.side())].levels.get(node.level.at()));
+    pub(crate) fn prefetch(&self, side: Side, price_e4: i64) {
+        let ladder = &self.halves[index(side)].ladder;
+        prefetch(ladder.place(self.ticks.count(rank(side, price_e4))));
     }
 
     /// Gives back what only a much larger book needed, if there is nothing left of it.

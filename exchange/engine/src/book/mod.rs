@@ -6,8 +6,6 @@
 mod ladder;
 mod levels;
 
-use std::ops::Range;
-
 use crate::auction::{self, AuctionTree};
 use crate::order::Node;
 use crate::types::{Indicative, Level, Side};
@@ -152,13 +150,13 @@ impl Book {
     }
 
     /// Appends every level whose totals are not what they were at the last call, best first, bids
-    /// before asks, and says where each side's lie in `out`.
-    pub(crate) fn take_changes(&mut self, out: &mut Vec<Level>) -> (Range<u32>, Range<u32>) {
+    /// before asks, and says how many are bids.
+    #[inline]
+    pub(crate) fn take_changes(&mut self, out: &mut Vec<Level>) -> u32 {
         let Self { levels, noted, .. } = self;
         if noted.len() > 1 {
             noted.sort_unstable_by_key(|note| (note.rank(), note.position));
         }
-        let start = out.len() as u32;
         let mut bids = 0;
         let mut last = None;
         for note in noted.iter() {
@@ -177,8 +175,7 @@ impl Book {
             noted.shrink_to(KEPT_MAX);
         }
         levels.shrink_if_empty(KEPT_MAX);
-        let middle = start + bids;
-        (start..middle, middle..out.len() as u32)
+        bids
     }
 
     /// Begins or ends keeping the indicative uncross.
