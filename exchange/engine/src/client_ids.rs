@@ -1,9 +1,11 @@
 //! Client order ids of one user: what makes the retry of an insert safe.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 use crate::command::OrderTerms;
-use crate::order::NIL;
+use crate::order::{NIL, prefetch};
 use crate::types::{ClientOrderId, InstrumentId, OrderId};
 
 /// The first insert of a client id.
@@ -26,10 +28,35 @@ struct Entry {
     id: ClientOrderId,
     insert: FirstInsert,
     hash: u32,
-    /// The next entry of the bucket.
-    next: u32,
     /// Of a done order: the one that got done after it.
     done_next: u32,
+}
+
+/// Entries whose hashes end alike: a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Bucket {
+    /// Hashes and entries.
+    places: [(u32, u32); PLACES],
+    taken: u32,
+    /// Where it goes on if that is not enough, among all `further` buckets.
+    further: u32,
+}
+
+const PLACES: usize = 7;
+/// Entries that a bucket should hold; more are rare where hashes are random.
+const FILL: usize = 4;
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        places: [(0, NIL); PLACES],
+        taken: 0,
+        further: NIL,
+    };
+
+    fn places(&self) -> &[(u32, u32)] {
+        &self.places[..self.taken as usize]
+    }
 }
 
 /// Ids of open orders, and of the last done ones.
@@ -40,8 +67,10 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct ClientIds {
     seed: RandomState,
-    /// First entry of each bucket, in `hash` modulo the number of buckets rounded to powers of two.
-    buckets: Vec<u32>,
+    /// By the hash modulo their number, rounded to powers of two.
+    buckets: Vec<Bucket>,
+    further: Vec<Bucket>,
+    further_vacant: Vec<u32>,
     entries: Vec<Entry>,
     vacant: Vec<u32>,
     /// Ids of done orders, in the order they got done.
@@ -59,32 +88,40 @@ impl ClientIds {
     /// The first insert of an id that is still known.
     #[inline]
     pub(crate) fn get(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
-        if id.is_empty() {
+        if id.is_empty() || self.buckets.is_empty() {
             return None;
         }
-        Some(&self.entries[self.find(id)? as usize].insert)
+        self.find(id)
     }
 
-    /// A new order's id; none if empty.
+    /// Adds a new order's id; tells where for [`ClientIds::done`], [`NIL`] for an empty one.
     #[inline]
-    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) {
-        if !id.is_empty() {
-            self.add(id, insert);
+    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) -> u32 {
+        if id.is_empty() {
+            return NIL;
         }
+        self.add(id, insert)
     }
 
     /// The order is done: its id is kept until `kept_max` others are done after it.
     #[inline]
-    pub(crate) fn done(&mut self, id: &ClientOrderId, kept_max: u32) {
-        if !id.is_empty() {
-            self.retire(id, kept_max as usize);
+    pub(crate) fn done(&mut self, at: u32, kept_max: u32) {
+        if at != NIL {
+            self.retire(at, kept_max as usize);
+        }
+    }
+
+    /// Fetches what an id's look-up is going to touch into the cache.
+    pub(crate) fn prefetch(&self, id: &ClientOrderId) {
+        if !id.is_empty() && !self.buckets.is_empty() {
+            prefetch(self.buckets.get(self.bucket(self.hash(id))));
         }
     }
 
     /// All known ids with their inserts, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientOrderId, &FirstInsert)> {
-        let chains = self.buckets.iter().flat_map(|first| self.chain(*first));
-        let mut all: Vec<&Entry> = chains.map(|at| &self.entries[at as usize]).collect();
+        let places = self.buckets.iter().chain(&self.further).flat_map(Bucket::places);
+        let mut all: Vec<&Entry> = places.map(|(_, at)| &self.entries[*at as usize]).collect();
         all.sort_unstable_by_key(|entry| entry.id);
         all.into_iter().map(|entry| (&entry.id, &entry.insert))
     }
@@ -116,41 +153,31 @@ impl ClientIds {
         if at < self.buckets.len() { at } else { at & (mask >> 1) }
     }
 
-    fn chain(&self, first: u32) -> impl Iterator<Item = u32> {
-        let mut next = first;
-        std::iter::from_fn(move || {
-            let at = next;
-            next = self.entries.get(at as usize)?.next;
-            Some(at)
-        })
-    }
-
-    fn find(&self, id: &ClientOrderId) -> Option<u32> {
-        if self.buckets.is_empty() {
-            return None;
-        }
+    fn find(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
         let hash = self.hash(id);
-        let is_it = |at: &u32| {
-            let entry = &self.entries[*at as usize];
-            entry.hash == hash && entry.id == *id
-        };
-        self.chain(self.buckets[self.bucket(hash)]).find(is_it)
+        let mut bucket = &self.buckets[self.bucket(hash)];
+        loop {
+            for (other, at) in bucket.places() {
+                if *other == hash && self.entries[*at as usize].id == *id {
+                    return Some(&self.entries[*at as usize].insert);
+                }
+            }
+            bucket = self.further.get(bucket.further as usize)?;
+        }
     }
 
-    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) {
-        if self.entries.len() - self.vacant.len() >= self.buckets.len() {
+    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) -> u32 {
+        if self.entries.len() - self.vacant.len() >= FILL * self.buckets.len() {
             self.grow();
         }
         let hash = self.hash(&id);
-        let bucket = self.bucket(hash);
         let entry = Entry {
             id,
             insert,
             hash,
-            next: self.buckets[bucket],
             done_next: NIL,
         };
-        self.buckets[bucket] = match self.vacant.pop() {
+        let at = match self.vacant.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
                 at
@@ -160,26 +187,57 @@ impl ClientIds {
                 (self.entries.len() - 1) as u32
             }
         };
+        self.place(hash, at);
+        at
+    }
+
+    /// Puts an entry into its bucket. A bucket that is full moves away, and a new one takes its place.
+    fn place(&mut self, hash: u32, at: u32) {
+        let first = self.bucket(hash);
+        if self.buckets[first].taken as usize == PLACES {
+            let full = self.buckets[first];
+            let further = match self.further_vacant.pop() {
+                Some(further) => {
+                    self.further[further as usize] = full;
+                    further
+                }
+                None => {
+                    self.further.push(full);
+                    (self.further.len() - 1) as u32
+                }
+            };
+            self.buckets[first] = Bucket {
+                further,
+                ..Bucket::EMPTY
+            };
+        }
+        let bucket = &mut self.buckets[first];
+        bucket.places[bucket.taken as usize] = (hash, at);
+        bucket.taken += 1;
     }
 
     /// Adds a bucket: those entries go there that only the longer hash tells apart.
     fn grow(&mut self) {
         let split = self.buckets.len() - (self.buckets.len() + 1).next_power_of_two() / 2;
-        self.buckets.push(NIL);
+        self.buckets.push(Bucket::EMPTY);
         if self.buckets.len() == 1 {
             return;
         }
-        let mut at = std::mem::replace(&mut self.buckets[split], NIL);
-        while at != NIL {
-            let Entry { hash, next, .. } = self.entries[at as usize];
-            let bucket = self.bucket(hash);
-            self.entries[at as usize].next = std::mem::replace(&mut self.buckets[bucket], at);
-            at = next;
+        let mut bucket = std::mem::replace(&mut self.buckets[split], Bucket::EMPTY);
+        loop {
+            for (hash, at) in bucket.places() {
+                self.place(*hash, *at);
+            }
+            let further = bucket.further;
+            if further == NIL {
+                return;
+            }
+            bucket = std::mem::replace(&mut self.further[further as usize], Bucket::EMPTY);
+            self.further_vacant.push(further);
         }
     }
 
-    fn retire(&mut self, id: &ClientOrderId, kept_max: usize) {
-        let Some(at) = self.find(id) else { return };
+    fn retire(&mut self, at: u32, kept_max: usize) {
         let mut done = match self.done {
             Some(done) => {
                 self.entries[done.newest as usize].done_next = at;
@@ -206,17 +264,31 @@ impl ClientIds {
         self.remove(oldest);
     }
 
+    /// Takes an entry out of its bucket; the last one of the first bucket fills the gap.
     fn remove(&mut self, at: u32) {
-        let Entry { hash, next, .. } = self.entries[at as usize];
-        let bucket = self.bucket(hash);
-        let mut chain = self.chain(self.buckets[bucket]);
-        let before = chain.find(|before| self.entries[*before as usize].next == at);
-        drop(chain);
-        match before {
-            Some(before) => self.entries[before as usize].next = next,
-            None => self.buckets[bucket] = next,
-        }
         self.vacant.push(at);
+        let first = self.bucket(self.entries[at as usize].hash);
+        let bucket = &mut self.buckets[first];
+        bucket.taken -= 1;
+        let last = bucket.places[bucket.taken as usize];
+        if bucket.taken == 0 && bucket.further != NIL {
+            let further = bucket.further;
+            *bucket = std::mem::replace(&mut self.further[further as usize], Bucket::EMPTY);
+            self.further_vacant.push(further);
+        }
+        if last.1 == at {
+            return;
+        }
+        let mut bucket = &mut self.buckets[first];
+        loop {
+            let further = bucket.further;
+            let taken = bucket.taken as usize;
+            if let Some(place) = bucket.places[..taken].iter_mut().find(|place| place.1 == at) {
+                *place = last;
+                return;
+            }
+            bucket = &mut self.further[further as usize];
+        }
     }
 }
 
@@ -255,14 +327,15 @@ mod tests {
             let mut ids = ClientIds::default();
             let mut known = BTreeMap::new();
             let mut done = VecDeque::new();
+            let mut places = BTreeMap::new();
             for (number, (name, open)) in (1..).zip(steps) {
                 let id = ClientOrderId::from(&format!("id {name}")).expect("short");
                 prop_assert_eq!(ids.get(&id), known.get(&id));
                 if open && !known.contains_key(&id) {
-                    ids.open(id, insert(number));
+                    places.insert(id, ids.open(id, insert(number)));
                     known.insert(id, insert(number));
                 } else if !open && known.contains_key(&id) && !done.contains(&id) {
-                    ids.done(&id, kept_max);
+                    ids.done(places[&id], kept_max);
                     done.push_back(id);
                     if done.len() > kept_max as usize && let Some(oldest) = done.pop_front() {
                         known.remove(&oldest);

@@ -78,6 +78,8 @@ impl Node {
 pub(crate) struct Details {
     /// The order as it stands.
     pub(crate) order: Order,
+    /// Its place among the owner's client ids.
+    pub(crate) client_id: u32,
     /// Owner's open order with the next lower id.
     pub(crate) user_prev: u32,
     /// Owner's open order with the next higher id.

@@ -167,7 +167,12 @@ impl Engine {
                 order: OrderRef::Id(id),
                 ..
             }) => self.orders.prefetch(slot_of(*id)),
-            Command::InsertOrder(_) => self.orders.prefetch_vacant(PREFETCH_VACANT),
+            Command::InsertOrder(insert) => {
+                self.orders.prefetch_vacant(PREFETCH_VACANT);
+                if let Some(user) = self.users.get(insert.user.0 as usize) {
+                    user.client_ids.prefetch(&insert.client_order_id);
+                }
+            }
             _ => {}
         }
     }

@@ -4,21 +4,22 @@ use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{Details, NIL};
-use crate::types::{CancelReason, ClientOrderId, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
+use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
-    pub(crate) fn rest(&mut self, order: Order, account: u32) {
-        let slot = self.link(order, account);
+    pub(crate) fn rest(&mut self, order: Order, account: u32, client_id: u32) {
+        let slot = self.link(order, account, client_id);
         self.enter_book(slot);
     }
 
     /// An order with its owner's highest id takes its slot and its place in the owner's list.
-    pub(crate) fn link(&mut self, order: Order, account: u32) -> u32 {
+    pub(crate) fn link(&mut self, order: Order, account: u32, client_id: u32) -> u32 {
         let user = &mut self.users[order.user.0 as usize];
         let before = std::mem::replace(&mut user.last_order, NIL);
         let details = Details {
             order,
+            client_id,
             user_prev: before,
             user_next: NIL,
         };
@@ -140,25 +141,22 @@ impl Engine {
     }
 
     /// A done order with an id of the user's is one of the last done.
-    pub(crate) fn done(&mut self, user: UserId, client_order_id: &ClientOrderId) {
-        if !client_order_id.is_empty() {
-            let kept_max = self.limits.client_order_ids_per_user_max;
-            self.users[user.0 as usize].client_ids.done(client_order_id, kept_max);
-        }
+    pub(crate) fn done(&mut self, user: UserId, client_id: u32) {
+        let kept_max = self.limits.client_order_ids_per_user_max;
+        self.users[user.0 as usize].client_ids.done(client_id, kept_max);
     }
 
     /// A done order that has left its level leaves its owner's list and its slot.
     pub(crate) fn forget(&mut self, slot: u32) {
         let Details {
             ref order,
+            client_id,
             user_prev: before,
             user_next: after,
         } = *self.orders.details(slot);
         let user = &mut self.users[order.user.0 as usize];
-        if !order.client_order_id.is_empty() {
-            let kept_max = self.limits.client_order_ids_per_user_max;
-            user.client_ids.done(&order.client_order_id, kept_max);
-        }
+        user.client_ids
+            .done(client_id, self.limits.client_order_ids_per_user_max);
         let id = order.order_id;
         user.open_orders -= 1;
         match before {

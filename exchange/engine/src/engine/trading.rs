@@ -99,6 +99,7 @@ impl Engine {
             event_seq: self.event_seq,
         };
         let report_seq = self.report(ReportKind::Accepted, &order, event);
+        let mut client_id = NIL;
         if !command.client_order_id.is_empty() {
             let first = FirstInsert {
                 instrument: command.instrument,
@@ -107,15 +108,14 @@ impl Engine {
                 event_seq: self.event_seq,
                 report_seq,
             };
-            self.users[command.user.0 as usize]
-                .client_ids
-                .open(command.client_order_id, first);
+            let ids = &mut self.users[command.user.0 as usize].client_ids;
+            client_id = ids.open(command.client_order_id, first);
         }
         self.trade_incoming(&mut order, account, continuous, event);
         if order.status == OrderStatus::Open {
-            self.rest(order, account);
+            self.rest(order, account, client_id);
         } else {
-            self.done(order.user, &order.client_order_id);
+            self.done(order.user, client_id);
             self.orders.release(order.order_id);
         }
         self.publish(command.instrument, None, event);

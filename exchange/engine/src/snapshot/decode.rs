@@ -14,7 +14,7 @@ use crate::command::{CreateInstrument, OrderTerms, validate_instrument_limits, v
 use crate::engine::{Engine, SnapshotError};
 use crate::instrument::Listing;
 use crate::limits::{Limits, ORDER_SLOTS_MAX};
-use crate::order::{Orders, sequence_of, slot_of};
+use crate::order::{NIL, Orders, sequence_of, slot_of};
 use crate::position::AccountRisk;
 use crate::risk::RollingWindow;
 use crate::types::{
@@ -187,7 +187,7 @@ impl Engine {
             let slot = slot_of(order.order_id);
             ensure(self.orders.is_vacant(slot), "an order's slot is taken or out of range")?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account);
+            self.link(*order, account, NIL);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
@@ -321,7 +321,8 @@ impl Engine {
             )?;
             self.check_past(insert.order_id, insert.event_seq)?;
             ensure(insert.report_seq <= user.report_seq, "a client id's report")?;
-            let order = self.orders.find(insert.order_id).map(|slot| self.orders.order(slot));
+            let slot = self.orders.find(insert.order_id);
+            let order = slot.map(|slot| self.orders.order(slot));
             if let Some(order) = order {
                 let fits = order.user.0 == message.user
                     && order.client_order_id == id
@@ -336,9 +337,10 @@ impl Engine {
                 !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
-            ids.open(id, insert);
-            if message.done {
-                ids.done(&id, self.limits.client_order_ids_per_user_max);
+            let place = ids.open(id, insert);
+            match slot {
+                Some(slot) => self.orders.details_mut(slot).client_id = place,
+                None => ids.done(place, self.limits.client_order_ids_per_user_max),
             }
         }
         let with_id = self
