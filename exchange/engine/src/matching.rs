@@ -127,7 +127,7 @@ impl Engine {
                 break;
             };
             let (slot, price_e4) = (level.head, level.price_e4);
-            let resting = self.orders.order(slot);
+            let resting = *self.orders.node(slot);
             if resting.user == order.user {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
@@ -137,16 +137,15 @@ impl Engine {
                 }
                 continue;
             }
-            let quantity = order.open_quantity().min(resting.open_quantity());
+            let quantity = order.open_quantity().min(resting.open.into());
             let incoming_name = (order.order_id, order.user);
-            let resting_name = (resting.order_id, resting.user);
+            let resting_name = (resting.id, resting.user);
             let (bid, ask) = match order.side {
                 Side::Buy => (incoming_name, resting_name),
                 Side::Sell => (resting_name, incoming_name),
             };
-            let mut trade = self.trade(order.instrument, price_e4, quantity, bid, ask);
-            trade.aggressor_side = Some(order.side);
-            event.trades.push(trade);
+            let execution = (order.instrument, price_e4, quantity);
+            let trade = self.trade(execution, bid, ask, Some(order.side), event);
             self.fill_resting(slot, &trade, false, event);
             fill(order, quantity, event_seq);
             self.settle(order.side, account, &trade);
@@ -168,13 +167,13 @@ impl Engine {
                 break;
             };
             let (bid_slot, ask_slot) = (bid.head, ask.head);
-            let bid = self.orders.order(bid_slot);
-            let ask = self.orders.order(ask_slot);
-            let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
+            let bid = self.orders.node(bid_slot);
+            let ask = self.orders.node(ask_slot);
+            let quantity = left.min(bid.open.into()).min(ask.open.into());
             left -= quantity;
-            let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
-            let trade = self.trade(instrument, auction.price_e4, quantity, names.0, names.1);
-            event.trades.push(trade);
+            let names = ((bid.id, bid.user), (ask.id, ask.user));
+            let execution = (instrument, auction.price_e4, quantity);
+            let trade = self.trade(execution, names.0, names.1, None, event);
             self.fill_resting(bid_slot, &trade, false, event);
             self.fill_resting(ask_slot, &trade, false, event);
         }

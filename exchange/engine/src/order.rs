@@ -141,19 +141,25 @@ impl<D: Clone> Orders<D> {
         sequence_of(self.last_id) >= ORDER_SEQUENCE_MAX
     }
 
+    /// The id that [`Orders::next_id`] is going to give.
+    #[inline]
+    pub(crate) fn peek_id(&self) -> OrderId {
+        let slot = match self.free.last() {
+            Some(slot) => *slot,
+            None if self.nodes.len() < self.slots_max as usize => self.nodes.len() as u32,
+            None => ORDER_SLOTS_MAX,
+        };
+        OrderId(((sequence_of(self.last_id) + 1) << ORDER_SLOT_BITS) | u64::from(slot))
+    }
+
     /// Takes the next id and reserves its slot; the caller either fills the slot or gives it back.
     /// With all slots taken the id names none, which only an order that does not rest may have.
     #[inline]
     pub(crate) fn next_id(&mut self) -> OrderId {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.nodes.len() < self.slots_max as usize => {
-                self.nodes.push(Node::VACANT);
-                (self.nodes.len() - 1) as u32
-            }
-            None => ORDER_SLOTS_MAX,
-        };
-        self.last_id = OrderId(((sequence_of(self.last_id) + 1) << ORDER_SLOT_BITS) | u64::from(slot));
+        self.last_id = self.peek_id();
+        if self.free.pop().is_none() && self.nodes.len() < self.slots_max as usize {
+            self.nodes.push(Node::VACANT);
+        }
         self.last_id
     }
 

@@ -4,15 +4,8 @@
 
 use crate::book::{Levels, rank};
 use crate::limits::ORDER_SLOTS_MAX;
-use crate::order::{NIL, Orders, slot_of};
+use crate::order::{NIL, Orders};
 use crate::types::{Level, OrderId, QUANTITY_MAX, Side, UserId};
-
-/// How many commands a book looks ahead.
-const AHEAD: usize = 8;
-/// Orders from which on a book looks ahead: they fill the second cache.
-const LOOK_AHEAD_ORDERS: usize = 40_000;
-/// The same for levels.
-const LOOK_AHEAD_LEVELS: usize = 8_000;
 
 /// What can be asked of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,44 +121,22 @@ impl OrderBook {
         self.orders.len()
     }
 
-    /// Carries out commands in turn and appends their reports. A book that is too large for the caches
-    /// looks ahead in the commands, so that batches of 64 and more are faster than one by one.
+    /// Carries out commands in turn and appends their reports.
     pub fn apply(&mut self, commands: &[BookCommand], reports: &mut Vec<BookReport>) {
-        let levels = self.levels.count(Side::Buy) + self.levels.count(Side::Sell);
-        let looks_ahead = self.orders.len() > LOOK_AHEAD_ORDERS || levels > LOOK_AHEAD_LEVELS;
-        for at in 0..commands.len() {
-            if looks_ahead && let Some(ahead) = commands.get(at + AHEAD) {
-                self.prefetch(ahead);
-            }
-            self.apply_one(&commands[at], reports);
-        }
-    }
-
-    #[inline(always)]
-    fn apply_one(&mut self, command: &BookCommand, reports: &mut Vec<BookReport>) {
-        match *command {
-            BookCommand::Insert {
-                side,
-                remainder,
-                quantity,
-                price_e4,
-            } => self.insert(side, remainder, quantity, price_e4, reports),
-            BookCommand::Cancel { order } => self.cancel(order, reports),
-            BookCommand::Amend {
-                order,
-                price_e4,
-                quantity,
-            } => self.amend(order, price_e4, quantity, reports),
-        }
-    }
-
-    /// Fetches what a command is going to touch first into the cache.
-    #[inline]
-    fn prefetch(&self, command: &BookCommand) {
-        match command {
-            BookCommand::Insert { side, price_e4, .. } => self.levels.prefetch(*side, *price_e4),
-            BookCommand::Cancel { order } | BookCommand::Amend { order, .. } => {
-                self.orders.prefetch(slot_of(*order));
+        for command in commands {
+            match *command {
+                BookCommand::Insert {
+                    side,
+                    remainder,
+                    quantity,
+                    price_e4,
+                } => self.insert(side, remainder, quantity, price_e4, reports),
+                BookCommand::Cancel { order } => self.cancel(order, reports),
+                BookCommand::Amend {
+                    order,
+                    price_e4,
+                    quantity,
+                } => self.amend(order, price_e4, quantity, reports),
             }
         }
     }

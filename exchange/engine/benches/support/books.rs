@@ -14,6 +14,8 @@ use crate::flow::{Flow, Step, Totals};
 
 /// Commands that are handed over at a time.
 pub(crate) const BATCH: usize = 64;
+/// So few that old client order ids make room for new ones during a run, as they do in the long run.
+const CLIENT_IDS_KEPT: u32 = 1_024;
 /// How far ahead the engine's caller looks, as the sequencer does.
 const AHEAD: usize = 8;
 /// Users of the whole engine: half of them buy, half sell, so that nobody meets himself.
@@ -177,7 +179,10 @@ pub(crate) struct EngineFlow {
 const BOOK: InstrumentId = InstrumentId(0);
 
 fn exchange() -> Engine {
-    let mut engine = Engine::new(Limits::default());
+    let mut engine = Engine::new(Limits {
+        client_order_ids_per_user_max: CLIENT_IDS_KEPT,
+        ..Limits::default()
+    });
     let mut event = Event::default();
     let mut apply = |command| {
         let input = Input {

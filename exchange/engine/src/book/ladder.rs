@@ -170,13 +170,6 @@ impl Ladder {
         }
     }
 
-    /// Where the level of a rank would stand, if that is found without a search.
-    #[inline]
-    pub(crate) fn place(&self, rank: i64) -> Option<&u32> {
-        let page = self.places.get(self.page_at_hand(rank) as usize)?;
-        Some(&page[place_of(rank)])
-    }
-
     #[cold]
     fn get_elsewhere(&self, rank: i64) -> u32 {
         match self.page(rank) {

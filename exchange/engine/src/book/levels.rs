@@ -1,7 +1,7 @@
 //! Price levels of both sides, each a FIFO of resting orders with exact totals.
 
 use crate::book::ladder::Ladder;
-use crate::order::{NIL, Node, Orders, prefetch};
+use crate::order::{NIL, Node, Orders};
 use crate::types::{Level, OrderId, PRICE_E4_MAX, Side};
 
 /// Where a price stands in a side's priority: lower is better.
@@ -421,13 +421,6 @@ impl Levels {
                 return 0;
             }
         }
-    }
-
-    /// Fetches where a price says its level into the cache.
-    #[inline]
-    pub(crate) fn prefetch(&self, side: Side, price_e4: i64) {
-        let ladder = &self.halves[index(side)].ladder;
-        prefetch(ladder.place(self.ticks.count(rank(side, price_e4))));
     }
 
     /// Gives back what only a much larger book needed, if there is nothing left of it.

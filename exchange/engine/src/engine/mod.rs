@@ -201,8 +201,13 @@ impl Engine {
             phase,
             bids: start..middle,
             asks: middle..end,
-            indicative: listing.indicative(),
+            indicative: None,
         });
+        if listing.phase() == TradingPhase::Auction
+            && let Some(change) = event.books.last_mut()
+        {
+            change.indicative = listing.indicative();
+        }
     }
 
     /// The same for all books of a command over many of them, by instrument.

@@ -4,7 +4,7 @@ use crate::book::index;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{Details, NIL};
-use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, UserId};
+use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, TradeId, UserId};
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
@@ -70,7 +70,8 @@ impl Engine {
     }
 
     /// A resting order trades.
-    pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Trade, aggressor: bool, event: &mut Event) {
+    #[inline]
+    pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Execution, aggressor: bool, event: &mut Event) {
         self.add_open(slot, -trade.quantity);
         let instrument = trade.instrument.0 as usize;
         let event_seq = self.event_seq;
@@ -133,7 +134,8 @@ impl Engine {
     }
 
     /// Money and lots of one side of a trade.
-    pub(crate) fn settle(&mut self, side: Side, account: u32, trade: &Trade) {
+    #[inline]
+    pub(crate) fn settle(&mut self, side: Side, account: u32, trade: &Execution) {
         let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
         // Of a price between those of two orders, for no more than the lots of either.
         let amount_e4 = trade.price_e4 * trade.quantity * multiplier;
@@ -171,26 +173,35 @@ impl Engine {
     }
 
     /// The next trade of an event.
+    #[inline]
     pub(crate) fn trade(
         &mut self,
-        instrument: InstrumentId,
-        price_e4: i64,
-        quantity: i64,
+        execution: (InstrumentId, i64, i64),
         bid: (OrderId, UserId),
         ask: (OrderId, UserId),
-    ) -> Trade {
+        aggressor_side: Option<Side>,
+        event: &mut Event,
+    ) -> Execution {
+        let (instrument, price_e4, quantity) = execution;
         self.last_trade_id += 1;
         self.listings[instrument.0 as usize].last_trade_price_e4 = Some(price_e4);
-        Trade {
-            trade_id: crate::types::TradeId(self.last_trade_id),
+        let trade_id = TradeId(self.last_trade_id);
+        event.trades.push(Trade {
+            trade_id,
             instrument,
             price_e4,
             quantity,
-            aggressor_side: None,
+            aggressor_side,
             buy_order: bid.0,
             buyer: bid.1,
             sell_order: ask.0,
             seller: ask.1,
+        });
+        Execution {
+            trade_id,
+            instrument,
+            price_e4,
+            quantity,
         }
     }
 
@@ -208,6 +219,19 @@ impl Engine {
     }
 }
 
+/// What both sides of a trade are told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Execution {
+    /// The trade.
+    pub(crate) trade_id: TradeId,
+    /// Where.
+    pub(crate) instrument: InstrumentId,
+    /// Its price.
+    pub(crate) price_e4: i64,
+    /// Its lots.
+    pub(crate) quantity: i64,
+}
+
 /// An order's own numbers after a trade.
 pub(crate) fn fill(order: &mut Order, quantity: i64, event_seq: u64) {
     order.filled_quantity += quantity;
@@ -218,7 +242,7 @@ pub(crate) fn fill(order: &mut Order, quantity: i64, event_seq: u64) {
 }
 
 /// The report of one side of a trade.
-pub(crate) fn fill_report(trade: &Trade, aggressor: bool) -> ReportKind {
+pub(crate) fn fill_report(trade: &Execution, aggressor: bool) -> ReportKind {
     ReportKind::Fill {
         trade_id: trade.trade_id,
         price_e4: trade.price_e4,

@@ -47,6 +47,24 @@ impl Engine {
             quantity: terms.quantity,
             self_trade_prevention: terms.self_trade_prevention,
         };
+        // Written well before it is copied: a copy does not wait for what is in the cache.
+        let mut order = Order {
+            order_id: self.orders.peek_id(),
+            user: command.user,
+            client_order_id: command.client_order_id,
+            instrument: command.instrument,
+            side: terms.side,
+            price_e4: terms.price_e4,
+            quantity: terms.quantity,
+            filled_quantity: 0,
+            status: OrderStatus::Open,
+            created_unix_ns: now,
+            order_type: terms.order_type,
+            time_in_force: terms.time_in_force,
+            post_only: terms.post_only,
+            self_trade_prevention: terms.self_trade_prevention,
+            event_seq: self.event_seq + 1,
+        };
         let continuous = phase == TradingPhase::Continuous;
         if continuous && terms.post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
@@ -81,23 +99,7 @@ impl Engine {
         self.begin(now, event);
         let account = self.account_for(command.user, command.instrument);
         self.count_added(command.user, account, &added);
-        let mut order = Order {
-            order_id: self.orders.next_id(),
-            user: command.user,
-            client_order_id: command.client_order_id,
-            instrument: command.instrument,
-            side: terms.side,
-            price_e4: terms.price_e4,
-            quantity: terms.quantity,
-            filled_quantity: 0,
-            status: OrderStatus::Open,
-            created_unix_ns: now,
-            order_type: terms.order_type,
-            time_in_force: terms.time_in_force,
-            post_only: terms.post_only,
-            self_trade_prevention: terms.self_trade_prevention,
-            event_seq: self.event_seq,
-        };
+        self.orders.next_id();
         let report_seq = self.report(ReportKind::Accepted, &order, event);
         let mut client_id = NIL;
         if !command.client_order_id.is_empty() {
