@@ -164,11 +164,15 @@ fn main() {
         }
     });
     slowest("one order through 500,000 makers of one level", |driver| {
-        (0..500_000).for_each(|_| drop(driver.insert(Side::Sell, 100, 1)));
+        for _ in 0..500_000 {
+            driver.insert(Side::Sell, 100, 1);
+        }
         driver.insert(Side::Buy, 100, 500_001);
     });
     slowest("one order through 100,000 levels", |driver| {
-        (0..100_000).for_each(|price| drop(driver.insert(Side::Sell, 7 * price, 1)));
+        for price in 0..100_000 {
+            driver.insert(Side::Sell, 7 * price, 1);
+        }
         driver.insert(Side::Buy, MILLION, 100_001);
     });
     slowest("random prices of the whole range, then cancelled", |driver| {

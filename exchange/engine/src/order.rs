@@ -41,6 +41,18 @@ pub(crate) fn prefetch<T>(place: Option<&T>) {
     let _ = place;
 }
 
+/// Makes room for one more. What is large grows by an eighth: memory is in proportion to what it holds,
+/// and a step is short.
+#[inline]
+pub(crate) fn grow<T>(items: &mut Vec<T>) {
+    if items.len() == items.capacity() {
+        items.reserve_exact((items.len() / 8).max(items.len().min(SMALL)).max(16));
+    }
+}
+
+/// Items up to which a growing list doubles.
+const SMALL: usize = 1 << 16;
+
 /// What matching needs of an open order: half a cache line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
@@ -158,6 +170,7 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn next_id(&mut self) -> OrderId {
         self.last_id = self.peek_id();
         if self.free.pop().is_none() && self.nodes.len() < self.slots_max as usize {
+            grow(&mut self.nodes);
             self.nodes.push(Node::VACANT);
         }
         self.last_id
@@ -172,7 +185,13 @@ impl<D: Clone> Orders<D> {
         (node.id, node.user, node.account) = (id, user, account);
         match self.details.get_mut(slot as usize) {
             Some(place) => *place = details,
-            None => self.details.resize(slot as usize + 1, details),
+            None => {
+                let missing = slot as usize + 1 - self.details.len();
+                if missing > self.details.capacity() - self.details.len() {
+                    self.details.reserve_exact(missing + (self.details.len() / 8).max(16));
+                }
+                self.details.resize(slot as usize + 1, details);
+            }
         }
         slot
     }

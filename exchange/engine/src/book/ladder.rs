@@ -23,6 +23,8 @@ const WORDS: usize = PLACES / 64;
 const NODES_FREE: usize = 4;
 /// Levels that pay for one node more.
 const LEVELS_PER_NODE: usize = 12;
+/// Levels that make a region worth a node.
+const LEVELS_PER_REGION: usize = 12;
 /// Regions that stay when they are empty.
 const REGIONS_KEPT: usize = 2;
 /// Regions that are found without a search.
@@ -354,6 +356,13 @@ impl Ladder {
         let nodes = self.places.len() - self.vacant.len();
         if nodes >= NODES_FREE + self.len / LEVELS_PER_NODE {
             return NIL;
+        }
+        if node == NIL && nodes >= NODES_FREE {
+            let first = rank_of(region, 0, 0);
+            let levels = self.far.range(first..first + (PLACES * PLACES) as i64);
+            if levels.take(LEVELS_PER_REGION).count() < LEVELS_PER_REGION {
+                return NIL;
+            }
         }
         if node == NIL {
             node = self.new_node();

@@ -1,7 +1,7 @@
 //! Price levels of both sides, each a FIFO of resting orders with exact totals.
 
 use crate::book::ladder::Ladder;
-use crate::order::{NIL, Node, Orders};
+use crate::order::{NIL, Node, Orders, grow};
 use crate::types::{Level, OrderId, PRICE_E4_MAX, Side};
 
 /// Where a price stands in a side's priority: lower is better.
@@ -168,6 +168,7 @@ impl HalfBook {
                 at
             }
             None => {
+                grow(&mut self.levels);
                 self.levels.push(level);
                 (self.levels.len() - 1) as u32
             }
