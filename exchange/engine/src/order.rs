@@ -183,6 +183,9 @@ impl<D: Clone> Orders<D> {
         let node = &mut self.nodes[slot as usize];
         debug_assert_eq!(node.id, OrderId(0), "a slot holds one order");
         (node.id, node.user, node.account) = (id, user, account);
+        if size_of::<D>() == 0 {
+            return slot;
+        }
         match self.details.get_mut(slot as usize) {
             Some(place) => *place = details,
             None => {
@@ -201,9 +204,15 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn release(&mut self, id: OrderId) {
         let slot = slot_of(id);
         if slot != ORDER_SLOTS_MAX {
-            self.nodes[slot as usize].id = OrderId(0);
-            self.free.push(slot);
+            self.release_slot(slot);
         }
+    }
+
+    /// Gives back the slot of an open order.
+    #[inline(always)]
+    pub(crate) fn release_slot(&mut self, slot: u32) {
+        self.nodes[slot as usize].id = OrderId(0);
+        self.free.push(slot);
     }
 
     /// Slot of an open order.

@@ -187,7 +187,7 @@ impl OrderBook {
         let node = *self.orders.node(slot);
         let price_e4 = self.levels.of_mut(node.level).price_e4;
         self.levels.remove(self.orders.nodes(), slot);
-        self.orders.release(order);
+        self.orders.release_slot(slot);
         reports.push(BookReport {
             kind: BookReportKind::Cancelled,
             side: node.level.side(),

@@ -403,7 +403,7 @@ impl Levels {
             quantity -= open;
             level.quantity -= i64::from(open);
             level.order_count -= 1;
-            orders.release(resting);
+            orders.release_slot(slot);
             traded(Fill {
                 resting,
                 quantity: open,
