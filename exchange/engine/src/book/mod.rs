@@ -154,20 +154,24 @@ impl Book {
     #[inline]
     pub(crate) fn take_changes(&mut self, out: &mut Vec<Level>) -> u32 {
         let Self { levels, noted, .. } = self;
-        if noted.len() > 1 {
-            noted.sort_unstable_by_key(|note| (note.rank(), note.position));
-        }
         let mut bids = 0;
-        let mut last = None;
-        for note in noted.iter() {
-            if last == Some(note.rank()) {
-                continue;
-            }
-            last = Some(note.rank());
+        let mut tell = |note: &Noted| {
             let now = levels.take_noted(note.level, note.before.price_e4);
             if now != note.before {
                 out.push(now);
                 bids += u32::from(note.level.side() == Side::Buy);
+            }
+        };
+        if let [note] = noted.as_slice() {
+            tell(note);
+        } else {
+            noted.sort_unstable_by_key(|note| (note.rank(), note.position));
+            let mut last = None;
+            for note in noted
+                .iter()
+                .filter(|note| last.replace(note.rank()) != Some(note.rank()))
+            {
+                tell(note);
             }
         }
         noted.clear();

@@ -85,7 +85,8 @@ impl Engine {
             amount_e4,
             order_quantity: 0,
         };
-        self.check_limits(command.user, command.instrument, &added, now)?;
+        let account = user.account(command.instrument);
+        self.check_limits(command.user, command.instrument, account, &added, now)?;
         if may_rest {
             self.check_room(user, listing, &taker, continuous)?;
         }
@@ -97,7 +98,7 @@ impl Engine {
         }
 
         self.begin(now, event);
-        let account = self.account_for(command.user, command.instrument);
+        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
         self.count_added(command.user, account, &added);
         self.orders.next_id();
         let report_seq = self.report(ReportKind::Accepted, &order, event);
@@ -227,7 +228,8 @@ impl Engine {
                 - listing.amount_e4(order.price_e4, order.open_quantity()),
             order_quantity: order.quantity,
         };
-        self.check_limits(command.user, order.instrument, &added, now)?;
+        let account = self.orders.node(slot).account;
+        self.check_limits(command.user, order.instrument, Some(account), &added, now)?;
         if !keeps_place && price_e4 != order.price_e4 {
             let alone = listing
                 .book
@@ -245,7 +247,6 @@ impl Engine {
         }
 
         self.begin(now, event);
-        let account = self.orders.node(slot).account;
         self.count_added(command.user, account, &added);
         if keeps_place {
             self.shrink(slot, quantity);

@@ -68,11 +68,12 @@ impl Name {
 }
 
 impl Engine {
-    /// Judges what a command would add at a moment.
+    /// Judges what a command would add at a moment; the account is the user's in the instrument.
     pub(crate) fn check_limits(
         &self,
         user: UserId,
         instrument: InstrumentId,
+        account: Option<u32>,
         added: &Added,
         now: i64,
     ) -> Result<(), Refusal> {
@@ -94,7 +95,7 @@ impl Engine {
             added.amount_e4,
         )?;
 
-        let Some(account) = user.account(instrument).map(|at| &self.accounts[at as usize]) else {
+        let Some(account) = account.map(|at| &self.accounts[at as usize]) else {
             return Ok(());
         };
         let Some(risk) = &account.risk else { return Ok(()) };
