@@ -1,5 +1,6 @@
 //! Client order ids of one user: what makes the retry of an insert safe.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
@@ -28,8 +29,6 @@ struct Entry {
     id: ClientOrderId,
     insert: FirstInsert,
     hash: u32,
-    /// Of a done order: the one that got done after it.
-    done_next: u32,
 }
 
 /// Entries whose hashes end alike: a cache line.
@@ -74,14 +73,7 @@ pub(crate) struct ClientIds {
     entries: Vec<Entry>,
     vacant: Vec<u32>,
     /// Ids of done orders, in the order they got done.
-    done: Option<Done>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Done {
-    oldest: u32,
-    newest: u32,
-    count: usize,
+    done: VecDeque<u32>,
 }
 
 impl ClientIds {
@@ -128,17 +120,12 @@ impl ClientIds {
 
     /// Ids of done orders, in the order they got done.
     pub(crate) fn done_ids(&self) -> impl Iterator<Item = &ClientOrderId> {
-        let mut at = self.done.map_or(NIL, |done| done.oldest);
-        std::iter::from_fn(move || {
-            let entry = self.entries.get(at as usize)?;
-            at = entry.done_next;
-            Some(&entry.id)
-        })
+        self.done.iter().map(|at| &self.entries[*at as usize].id)
     }
 
     /// How many of them there are.
     pub(crate) fn done_count(&self) -> usize {
-        self.done.map_or(0, |done| done.count)
+        self.done.len()
     }
 
     fn hash(&self, id: &ClientOrderId) -> u32 {
@@ -171,12 +158,7 @@ impl ClientIds {
             self.grow();
         }
         let hash = self.hash(&id);
-        let entry = Entry {
-            id,
-            insert,
-            hash,
-            done_next: NIL,
-        };
+        let entry = Entry { id, insert, hash };
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -238,30 +220,16 @@ impl ClientIds {
     }
 
     fn retire(&mut self, at: u32, kept_max: usize) {
-        let mut done = match self.done {
-            Some(done) => {
-                self.entries[done.newest as usize].done_next = at;
-                Done {
-                    newest: at,
-                    count: done.count + 1,
-                    ..done
-                }
+        self.done.push_back(at);
+        if self.done.len() > kept_max
+            && let Some(oldest) = self.done.pop_front()
+        {
+            self.remove(oldest);
+            // The next one is not far, and its entry is going to be written anew.
+            if let Some(next) = self.done.front() {
+                prefetch(self.entries.get(*next as usize));
             }
-            None => Done {
-                oldest: at,
-                newest: at,
-                count: 1,
-            },
-        };
-        if done.count <= kept_max {
-            self.done = Some(done);
-            return;
         }
-        let oldest = done.oldest;
-        done.oldest = self.entries[oldest as usize].done_next;
-        done.count -= 1;
-        self.done = (done.count > 0).then_some(done);
-        self.remove(oldest);
     }
 
     /// Takes an entry out of its bucket; the last one of the first bucket fills the gap.
