@@ -28,7 +28,19 @@ pub(crate) struct FirstInsert {
 struct Entry {
     id: ClientOrderId,
     insert: FirstInsert,
+}
+
+/// Where an order's client id is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdPlace {
     hash: u32,
+    /// [`NIL`] for an empty id.
+    at: u32,
+}
+
+impl IdPlace {
+    /// Of an order without a client id.
+    pub(crate) const NONE: Self = Self { hash: 0, at: NIL };
 }
 
 /// Entries whose hashes end alike: a cache line.
@@ -73,7 +85,7 @@ pub(crate) struct ClientIds {
     entries: Vec<Entry>,
     vacant: Vec<u32>,
     /// Ids of done orders, in the order they got done.
-    done: VecDeque<u32>,
+    done: VecDeque<IdPlace>,
 }
 
 impl ClientIds {
@@ -86,20 +98,20 @@ impl ClientIds {
         self.find(id)
     }
 
-    /// Adds a new order's id; tells where for [`ClientIds::done`], [`NIL`] for an empty one.
+    /// Adds a new order's id; tells where for [`ClientIds::done`].
     #[inline]
-    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) -> u32 {
+    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
         if id.is_empty() {
-            return NIL;
+            return IdPlace::NONE;
         }
         self.add(id, insert)
     }
 
     /// The order is done: its id is kept until `kept_max` others are done after it.
     #[inline]
-    pub(crate) fn done(&mut self, at: u32, kept_max: u32) {
-        if at != NIL {
-            self.retire(at, kept_max as usize);
+    pub(crate) fn done(&mut self, place: IdPlace, kept_max: u32) {
+        if place.at != NIL {
+            self.retire(place, kept_max as usize);
         }
     }
 
@@ -120,7 +132,7 @@ impl ClientIds {
 
     /// Ids of done orders, in the order they got done.
     pub(crate) fn done_ids(&self) -> impl Iterator<Item = &ClientOrderId> {
-        self.done.iter().map(|at| &self.entries[*at as usize].id)
+        self.done.iter().map(|place| &self.entries[place.at as usize].id)
     }
 
     /// How many of them there are.
@@ -153,12 +165,12 @@ impl ClientIds {
         }
     }
 
-    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) -> u32 {
+    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
         if self.entries.len() - self.vacant.len() >= FILL * self.buckets.len() {
             self.grow();
         }
         let hash = self.hash(&id);
-        let entry = Entry { id, insert, hash };
+        let entry = Entry { id, insert };
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -170,7 +182,7 @@ impl ClientIds {
             }
         };
         self.place(hash, at);
-        at
+        IdPlace { hash, at }
     }
 
     /// Puts an entry into its bucket. A bucket that is full moves away, and a new one takes its place.
@@ -219,23 +231,24 @@ impl ClientIds {
         }
     }
 
-    fn retire(&mut self, at: u32, kept_max: usize) {
-        self.done.push_back(at);
+    fn retire(&mut self, place: IdPlace, kept_max: usize) {
+        self.done.push_back(place);
         if self.done.len() > kept_max
             && let Some(oldest) = self.done.pop_front()
         {
             self.remove(oldest);
             // The next one is not far, and its entry is going to be written anew.
             if let Some(next) = self.done.front() {
-                prefetch(self.entries.get(*next as usize));
+                prefetch(self.entries.get(next.at as usize));
+                prefetch(self.buckets.get(self.bucket(next.hash)));
             }
         }
     }
 
     /// Takes an entry out of its bucket; the last one of the first bucket fills the gap.
-    fn remove(&mut self, at: u32) {
+    fn remove(&mut self, IdPlace { hash, at }: IdPlace) {
         self.vacant.push(at);
-        let first = self.bucket(self.entries[at as usize].hash);
+        let first = self.bucket(hash);
         let bucket = &mut self.buckets[first];
         bucket.taken -= 1;
         let last = bucket.places[bucket.taken as usize];

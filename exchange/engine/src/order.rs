@@ -2,6 +2,7 @@
 //! and a stale id fails because the slot keeps the whole id.
 
 use crate::book::{BookLevel, LevelId};
+use crate::client_ids::IdPlace;
 use crate::limits::{ORDER_SLOT_BITS, ORDER_SLOTS_MAX};
 use crate::types::{Order, OrderId, UserId};
 
@@ -91,7 +92,7 @@ pub(crate) struct Details {
     /// The order as it stands.
     pub(crate) order: Order,
     /// Its place among the owner's client ids.
-    pub(crate) client_id: u32,
+    pub(crate) client_id: IdPlace,
     /// Owner's open order with the next lower id.
     pub(crate) user_prev: u32,
     /// Owner's open order with the next higher id.
@@ -306,3 +307,8 @@ impl Orders {
         &mut self.details_mut(slot).order
     }
 }
+
+const _: () = assert!(
+    size_of::<Node>() == 32 && size_of::<Details>() == 128,
+    "whole cache lines"
+);

@@ -1,6 +1,7 @@
 //! What can happen to a resting order, with all that follows from it: book, sums, lists, reports.
 
 use crate::book::index;
+use crate::client_ids::IdPlace;
 use crate::engine::Engine;
 use crate::event::{Event, ReportKind, Trade};
 use crate::order::{Details, NIL};
@@ -8,13 +9,13 @@ use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side
 
 impl Engine {
     /// A new order comes to rest: its id is the owner's highest.
-    pub(crate) fn rest(&mut self, order: Order, account: u32, client_id: u32) {
+    pub(crate) fn rest(&mut self, order: Order, account: u32, client_id: IdPlace) {
         let slot = self.link(order, account, client_id);
         self.enter_book(slot);
     }
 
     /// An order with its owner's highest id takes its slot and its place in the owner's list.
-    pub(crate) fn link(&mut self, order: Order, account: u32, client_id: u32) -> u32 {
+    pub(crate) fn link(&mut self, order: Order, account: u32, client_id: IdPlace) -> u32 {
         let user = &mut self.users[order.user.0 as usize];
         let before = std::mem::replace(&mut user.last_order, NIL);
         let details = Details {
@@ -143,7 +144,7 @@ impl Engine {
     }
 
     /// A done order with an id of the user's is one of the last done.
-    pub(crate) fn done(&mut self, user: UserId, client_id: u32) {
+    pub(crate) fn done(&mut self, user: UserId, client_id: IdPlace) {
         let kept_max = self.limits.client_order_ids_per_user_max;
         self.users[user.0 as usize].client_ids.done(client_id, kept_max);
     }

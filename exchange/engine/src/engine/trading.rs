@@ -1,6 +1,6 @@
 //! Insert, amend, cancel.
 
-use crate::client_ids::FirstInsert;
+use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
 use crate::engine::{Applied, Engine, accepted};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
@@ -102,7 +102,7 @@ impl Engine {
         self.count_added(command.user, account, &added);
         self.orders.next_id();
         let report_seq = self.report(ReportKind::Accepted, &order, event);
-        let mut client_id = NIL;
+        let mut client_id = IdPlace::NONE;
         if !command.client_order_id.is_empty() {
             let first = FirstInsert {
                 instrument: command.instrument,

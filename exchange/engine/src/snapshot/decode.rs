@@ -9,12 +9,12 @@ use prost::Message;
 use super::message::{self, Int128};
 use super::{ORDER_TYPES, PHASES, SELF_TRADE_PREVENTIONS, SIDES, TIMES_IN_FORCE, value};
 use crate::book::rank;
-use crate::client_ids::FirstInsert;
+use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{CreateInstrument, OrderTerms, validate_instrument_limits, validate_user_limits};
 use crate::engine::{Engine, SnapshotError};
 use crate::instrument::Listing;
 use crate::limits::{Limits, ORDER_SLOTS_MAX};
-use crate::order::{NIL, Orders, sequence_of, slot_of};
+use crate::order::{Orders, sequence_of, slot_of};
 use crate::position::AccountRisk;
 use crate::risk::RollingWindow;
 use crate::types::{
@@ -187,7 +187,7 @@ impl Engine {
             let slot = slot_of(order.order_id);
             ensure(self.orders.is_vacant(slot), "an order's slot is taken or out of range")?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account, NIL);
+            self.link(*order, account, IdPlace::NONE);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
