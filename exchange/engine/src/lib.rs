@@ -5,7 +5,8 @@
 //! events and the same state, byte for byte, on any machine.
 //!
 //! Deliberately absent, and never to be added: clocks, randomness, I/O, threads, async, floating
-//! point, iteration in hash order.
+//! point, iteration in hash order. (The hash of client order ids is seeded, as clients choose them; what
+//! it decides is how long a look-up takes, and nothing else.)
 
 mod auction;
 mod book;
