@@ -19,6 +19,9 @@ use super::{Answer, Hear, Request};
 /// to be worth a hand-over.
 const TURN_MAX: usize = 256;
 
+/// How far ahead of a command of a batch what the next ones touch is asked for from memory.
+const PREFETCH_AHEAD: usize = 7;
+
 pub(super) struct SequencerThread {
     shared: Arc<Shared>,
     engine: Engine,
@@ -164,7 +167,14 @@ impl SequencerThread {
             return self.refuse(commands.len(), hear);
         }
         self.tick();
-        let decided: Vec<_> = commands.into_iter().map(|command| self.apply(command)).collect();
+        let mut decided = Vec::with_capacity(commands.len());
+        let mut commands = commands.into_iter();
+        while let Some(command) = commands.next() {
+            if let Some(ahead) = commands.as_slice().get(PREFETCH_AHEAD) {
+                self.engine.prefetch(ahead);
+            }
+            decided.push(self.apply(command));
+        }
         let adds_nothing = self.turn.is_empty() && self.shared.is_idle();
         if !adds_nothing {
             self.turn.weight += decided
