@@ -2,7 +2,7 @@
 //! optivex-engine --bench book`. See `benches/README.md`.
 //!
 //! ```text
-//! book [--rounds N] [--seed N] [--steps N] [PROFILE…]     the table
+//! book [--quick] [--rounds N] [--seed N] [--steps N] [PROFILE…]     the table
 //! book --count CONTENDER PROFILE [--seed N] [--steps N]   one run between two marks, for callgrind
 //! ```
 
@@ -23,6 +23,7 @@ use books::{
     filled_engine, run_array_book, run_book, run_engine,
 };
 use flow::{Flow, PROFILES, Profile};
+use optivex_bench::{Goal, Row};
 use optivex_engine::Event;
 use rounds::{Contender, measure};
 
@@ -68,6 +69,8 @@ fn options() -> Options {
             "--seed" => options.seed = number(),
             "--steps" => options.steps = number() as usize,
             "--count" => options.count = words.next(),
+            // What `cargo xtask bench --quick` asks for.
+            "--quick" => (options.rounds, options.steps) = (3, 200_000),
             // What cargo adds.
             "--bench" => {}
             name => match PROFILES.into_iter().find(|profile| profile.name() == name) {
@@ -137,7 +140,29 @@ fn table(options: &Options) {
             engine_contender("engine", &engine),
             engine_contender("engine, client ids", &engine_ids),
         ];
-        for measured in measure(options.rounds, SLICES, &mut contenders) {
+        let all = measure(options.rounds, SLICES, &mut contenders);
+        let rates = |times: &[Duration]| -> Vec<f64> {
+            let rate = |time: &Duration| options.steps as f64 / time.as_secs_f64() / 1e6;
+            times.iter().map(rate).collect()
+        };
+        let baseline = rates(&all[0].rounds);
+        for measured in &all[1..] {
+            let goal = match measured.name {
+                "book" => Goal::Ratio(times_cpp_orderbook(*profile, 2.5)),
+                "engine" => Goal::Ratio(times_cpp_orderbook(*profile, 1.0)),
+                _ => Goal::None,
+            };
+            let row = Row {
+                bench: "book",
+                case: &format!("{}, {}", measured.name, profile.name()),
+                unit: "M commands/s",
+                rounds: &rates(&measured.rounds),
+                baseline: &baseline,
+                goal,
+            };
+            row.print();
+        }
+        for measured in all {
             let nanoseconds = |time: Duration| time.as_secs_f64() / options.steps as f64 * 1e9;
             println!(
                 "{:<11} {:<18} {:>7.2} {:>7.1} {:>7.2} | {:>7.1} {:>6.1}% {:>7.2}",
@@ -152,6 +177,17 @@ fn table(options: &Options) {
             );
         }
     }
+}
+
+/// So many times the speed of cpp-orderbook, as a ratio to the baseline, which is faster: see `benches/README.md`.
+fn times_cpp_orderbook(profile: Profile, times: f64) -> f64 {
+    let of_baseline = match profile {
+        Profile::Passive => 1.34,
+        Profile::Aggressive => 1.42,
+        Profile::Sweep => 1.43,
+        Profile::Wide => 1.41,
+    };
+    (times / of_baseline * 100.0).round() / 100.0
 }
 
 /// Runs one contender once. Callgrind counts from `counted` on: `--toggle-collect='*counted*'`.

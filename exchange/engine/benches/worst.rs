@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use optivex_bench::{Goal, Row};
 use optivex_engine::OrderBook;
 use optivex_engine::order_book::{BookCommand, BookReport, BookReportKind, Remainder};
 use optivex_engine::types::{OrderId, PRICE_E4_MAX, QUANTITY_MAX, Side};
@@ -93,7 +94,20 @@ fn random_price(state: &mut u64) -> i64 {
     (random(state) % (2 * PRICE_E4_MAX as u64 + 1)) as i64 - PRICE_E4_MAX
 }
 
-fn slowest(name: &str, case: impl Fn(&mut Driver)) {
+/// Prints the row of a case with a single number.
+fn tell(case: &str, unit: &str, value: f64, goal: Goal) {
+    let row = Row {
+        bench: "worst",
+        case,
+        unit,
+        rounds: &[value],
+        baseline: &[],
+        goal,
+    };
+    row.print();
+}
+
+fn slowest(name: &str, goal: Goal, case: impl Fn(&mut Driver)) {
     let mut fastest: Vec<Duration> = Vec::new();
     for run in 0..RUNS {
         let mut driver = Driver {
@@ -118,9 +132,15 @@ fn slowest(name: &str, case: impl Fn(&mut Driver)) {
         all.as_secs_f64() / fastest.len() as f64 * 1e9,
         slowest.as_secs_f64() * 1e6
     );
+    tell(
+        &format!("slowest command: {name}"),
+        "ms",
+        slowest.as_secs_f64() * 1e3,
+        goal,
+    );
 }
 
-fn memory(name: &str, price: impl Fn(&mut u64, i64) -> (Side, i64)) {
+fn memory(name: &str, goal: Goal, price: impl Fn(&mut u64, i64) -> (Side, i64)) {
     let mut driver = Driver {
         book: OrderBook::new(1),
         reports: Vec::with_capacity(8),
@@ -147,48 +167,64 @@ fn memory(name: &str, price: impl Fn(&mut u64, i64) -> (Side, i64)) {
     turn(&mut driver);
     let before = ALLOCATIONS.load(Relaxed);
     turn(&mut driver);
+    let allocations = ALLOCATIONS.load(Relaxed) - before;
+    let bytes_each = bytes as f64 / MILLION as f64;
     println!(
-        "{name:<52} {:>10.1} bytes an order, {} allocations in 2,000,000 commands of a steady state",
-        bytes as f64 / MILLION as f64,
-        ALLOCATIONS.load(Relaxed) - before
+        "{name:<52} {bytes_each:>10.1} bytes an order, {allocations} allocations in 2,000,000 commands of a steady state"
     );
+    tell(&format!("{name}: memory of each"), "bytes", bytes_each, goal);
+    let none = if matches!(goal, Goal::None) {
+        Goal::None
+    } else {
+        Goal::AtMost(0.0)
+    };
+    let case = format!("{name}: 2,000,000 commands of a steady state");
+    tell(&case, "allocations", allocations as f64, none);
 }
 
 fn main() {
-    slowest("a million orders on one level, cancelled inside out", |driver| {
-        let orders: Vec<OrderId> = (0..MILLION).map(|_| driver.insert(Side::Buy, 100, 1)).collect();
-        let (older, younger) = orders.split_at(orders.len() / 2);
-        for (younger, older) in younger.iter().zip(older.iter().rev()) {
-            driver.cancel(*younger);
-            driver.cancel(*older);
-        }
-    });
-    slowest("one order through 500,000 makers of one level", |driver| {
+    slowest(
+        "a million orders on one level, cancelled inside out",
+        Goal::AtMost(5.0),
+        |driver| {
+            let orders: Vec<OrderId> = (0..MILLION).map(|_| driver.insert(Side::Buy, 100, 1)).collect();
+            let (older, younger) = orders.split_at(orders.len() / 2);
+            for (younger, older) in younger.iter().zip(older.iter().rev()) {
+                driver.cancel(*younger);
+                driver.cancel(*older);
+            }
+        },
+    );
+    slowest("one order through 500,000 makers of one level", Goal::None, |driver| {
         for _ in 0..500_000 {
             driver.insert(Side::Sell, 100, 1);
         }
         driver.insert(Side::Buy, 100, 500_001);
     });
-    slowest("one order through 100,000 levels", |driver| {
+    slowest("one order through 100,000 levels", Goal::AtMost(5.0), |driver| {
         for price in 0..100_000 {
             driver.insert(Side::Sell, 7 * price, 1);
         }
         driver.insert(Side::Buy, MILLION, 100_001);
     });
-    slowest("random prices of the whole range, then cancelled", |driver| {
-        let mut state = 1;
-        let mut orders = Vec::with_capacity(MILLION as usize);
-        for _ in 0..MILLION {
-            let price = random_price(&mut state);
-            let side = if price < 0 { Side::Buy } else { Side::Sell };
-            orders.push(driver.insert(side, price, 1));
-        }
-        while !orders.is_empty() {
-            let at = random(&mut state) as usize % orders.len();
-            driver.cancel(orders.swap_remove(at));
-        }
-    });
-    slowest("a touch that jumps across a deep book", |driver| {
+    slowest(
+        "random prices of the whole range, then cancelled",
+        Goal::AtMost(5.0),
+        |driver| {
+            let mut state = 1;
+            let mut orders = Vec::with_capacity(MILLION as usize);
+            for _ in 0..MILLION {
+                let price = random_price(&mut state);
+                let side = if price < 0 { Side::Buy } else { Side::Sell };
+                orders.push(driver.insert(side, price, 1));
+            }
+            while !orders.is_empty() {
+                let at = random(&mut state) as usize % orders.len();
+                driver.cancel(orders.swap_remove(at));
+            }
+        },
+    );
+    slowest("a touch that jumps across a deep book", Goal::AtMost(5.0), |driver| {
         for price in 0..250_000 {
             driver.insert(Side::Buy, -PRICE_E4_MAX + 11 * price, 1);
             driver.insert(Side::Sell, PRICE_E4_MAX - 11 * price, 1);
@@ -205,19 +241,23 @@ fn main() {
             driver.cancel(order);
         }
     });
-    slowest("levels that come and go at the ends of chunks", |driver| {
-        let mut state = 1;
-        let mut orders = Vec::new();
-        for _ in 0..500_000 {
-            let chunk = (random(&mut state) % 40_000) as i64;
-            orders.push(driver.insert(Side::Sell, chunk * 1024 + chunk % 2 * 1023, 1));
-            if orders.len() > 1_000 {
-                let at = random(&mut state) as usize % orders.len();
-                driver.cancel(orders.swap_remove(at));
+    slowest(
+        "levels that come and go at the ends of chunks",
+        Goal::AtMost(5.0),
+        |driver| {
+            let mut state = 1;
+            let mut orders = Vec::new();
+            for _ in 0..500_000 {
+                let chunk = (random(&mut state) % 40_000) as i64;
+                orders.push(driver.insert(Side::Sell, chunk * 1024 + chunk % 2 * 1023, 1));
+                if orders.len() > 1_000 {
+                    let at = random(&mut state) as usize % orders.len();
+                    driver.cancel(orders.swap_remove(at));
+                }
             }
-        }
-    });
-    slowest("stale, foreign and impossible ids", |driver| {
+        },
+    );
+    slowest("stale, foreign and impossible ids", Goal::AtMost(5.0), |driver| {
         let order = driver.insert(Side::Buy, 1, QUANTITY_MAX as u32);
         driver.cancel(order);
         let mut state = 1;
@@ -226,16 +266,24 @@ fn main() {
             assert_eq!(driver.cancel(order), BookReportKind::Refused);
         }
     });
-    memory("a million orders at 1,000 prices", |state, _| {
+    memory("a million orders at 1,000 prices", Goal::AtMost(64.0), |state, _| {
         let price = (random(state) % 1_000) as i64;
         (if price < 500 { Side::Buy } else { Side::Sell }, price)
     });
-    memory("a million orders at 1,000,000 prices", |state, _| {
-        let price = (random(state) % MILLION as u64) as i64;
-        (if price < MILLION / 2 { Side::Buy } else { Side::Sell }, price)
-    });
-    memory("a million orders at prices of the whole range", |state, _| {
-        let price = random_price(state);
-        (if price < 0 { Side::Buy } else { Side::Sell }, price)
-    });
+    memory(
+        "a million orders at 1,000,000 prices",
+        Goal::AtMost(64.0),
+        |state, _| {
+            let price = (random(state) % MILLION as u64) as i64;
+            (if price < MILLION / 2 { Side::Buy } else { Side::Sell }, price)
+        },
+    );
+    memory(
+        "a million orders at prices of the whole range",
+        Goal::None,
+        |state, _| {
+            let price = random_price(state);
+            (if price < 0 { Side::Buy } else { Side::Sell }, price)
+        },
+    );
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayString;
+use optivex_bench::{Goal, Row};
 use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
 use optivex_engine::types::{
     InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
@@ -61,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )
     };
     let case = of_size("snapshot and tail");
-    report(&case, directory, seconds(started), engine.digest(), Goal::Seconds(5.0))?;
+    report(&case, directory, seconds(started), engine.digest(), Goal::AtMost(5.0))?;
 
     let started = Instant::now();
     let mut engine = Engine::new(*engine.limits());
@@ -70,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let digest = engine.digest();
     fs::remove_dir_all(directory.join("snapshots"))?;
     // At no less than half the engine's speed.
-    let goal = Goal::TimesTheEngine(2.0);
+    let goal = Goal::RatioAtMost(2.0);
     report(&of_size("journal, history kept"), directory, alone, digest, goal)?;
     fs::remove_dir_all(directory.join(HISTORY_DIRECTORY))?;
     report(
@@ -89,13 +90,7 @@ fn replay(engine: &mut Engine, inputs: &[Input]) {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Goal {
-    Seconds(f64),
-    TimesTheEngine(f64),
-}
-
-/// Prints a row of the form that `cargo xtask bench` reads.
+/// Prints the row of one recovery, beside the engine alone on the same inputs.
 fn report(case: &str, directory: &Path, alone: f64, digest: [u8; 32], goal: Goal) -> Result<(), Box<dyn Error>> {
     let recovered = recover(&RecoverOptions::new(directory))?;
     let time = recovered.report.duration.as_secs_f64();
@@ -107,14 +102,15 @@ fn report(case: &str, directory: &Path, alone: f64, digest: [u8; 32], goal: Goal
         recovered.report.replayed,
         seconds(started)
     );
-    let ratio = time / alone;
-    let (goal, is_met) = match goal {
-        Goal::Seconds(goal) => (format!("≤ {goal} s"), time <= goal),
-        Goal::TimesTheEngine(goal) => (format!("ratio ≤ {goal}"), ratio <= goal),
+    let row = Row {
+        bench: "recovery",
+        case,
+        unit: "s",
+        rounds: &[time],
+        baseline: &[alone],
+        goal,
     };
-    println!(
-        r#"{{"bench":"recovery","case":"{case}","unit":"s","median":{time:.3},"spread":null,"baseline":{alone:.3},"ratio":{ratio:.3},"goal":"{goal}","met":{is_met}}}"#
-    );
+    row.print();
     Ok(recovered.history_writer.close()?)
 }
 

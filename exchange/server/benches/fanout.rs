@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use hdrhistogram::Histogram;
+use optivex_bench::{Goal, Row};
 use optivex_proto::v1;
 use support::client::{Load, Pace, Shape};
 use support::feed::{self, Counted};
 use support::process::{Server, Venue, symbol};
-use support::row::{Goal, Row};
 use support::{Args, Failure, Result, runtime};
 use tokio::task::JoinHandle;
 

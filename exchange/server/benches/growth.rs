@@ -4,9 +4,9 @@
 
 mod support;
 
+use optivex_bench::{Goal, Row};
 use support::client::{Load, Shape};
 use support::process::{Server, Venue};
-use support::row::{Goal, Row};
 use support::{Args, Result, echo, runtime};
 
 const BENCH: &str = "growth";

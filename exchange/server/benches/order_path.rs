@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use optivex_bench::{Goal, Row, median};
 use optivex_proto::v1;
 use optivex_proto::v1::execution_service_client::ExecutionServiceClient;
 use support::client::{Load, Pace, Shape};
 use support::process::{Server, Venue, symbol};
-use support::row::{Goal, Row, median};
 use support::{Args, Failure, Result, directory, disk, echo, runtime};
 
 const BENCH: &str = "order_path";

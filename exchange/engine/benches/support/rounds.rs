@@ -36,6 +36,8 @@ pub(crate) struct Measured {
     pub(crate) spread: f64,
     /// Median of the ratios within rounds.
     pub(crate) median_ratio: f64,
+    /// The rounds, in turn.
+    pub(crate) rounds: Vec<Duration>,
 }
 
 /// All rounds of a contender.
@@ -97,5 +99,6 @@ fn result(name: &'static str, baseline: &Times, times: &Times) -> Measured {
         median: rounds[rounds.len() / 2],
         spread: (quartile(3) - quartile(1)) / quartile(2),
         median_ratio: ratios[ratios.len() / 2],
+        rounds: times.rounds.clone(),
     }
 }

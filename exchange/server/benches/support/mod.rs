@@ -9,7 +9,6 @@ pub mod echo;
 pub mod feed;
 pub mod flow;
 pub mod process;
-pub mod row;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! One line of the table that `cargo xtask bench` prints: a JSON object on standard output.
+//! One line of the table that `cargo xtask bench` prints: a JSON object on standard output. What its fields mean is
+//! told where they are read, in `xtask/src/bench/row.rs`.
 
 /// What a case is measured against.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +16,17 @@ pub enum Goal {
 
 /// The rounds of one case.
 pub struct Row<'a> {
+    /// The benchmark.
     pub bench: &'a str,
+    /// What of it.
     pub case: &'a str,
+    /// Of the rounds and the baseline.
     pub unit: &'a str,
     /// One value a round.
     pub rounds: &'a [f64],
     /// The baseline's, round by round; empty without one.
     pub baseline: &'a [f64],
+    /// What is to be reached.
     pub goal: Goal,
 }
 
@@ -50,7 +55,7 @@ impl Row<'_> {
             "case": self.case,
             "unit": self.unit,
             "median": rounded(middle),
-            "spread": rounded((most - least) / middle),
+            "spread": (self.rounds.len() > 1).then(|| rounded((most - least) / middle)),
             "baseline": (!self.baseline.is_empty()).then(|| rounded(median(self.baseline))),
             "ratio": ratio.map(rounded),
             "goal": goal,
@@ -65,6 +70,7 @@ fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 
+/// The middle value, or the mean of the two in the middle; NaN of none.
 pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
