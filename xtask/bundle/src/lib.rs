@@ -1,5 +1,6 @@
 //! What deploy, gate, daemon and provisioning agree on: inventory, manifest, limits, verdicts, wire forms.
 
+pub mod archive;
 pub mod digest;
 pub mod durable;
 pub mod limits;

@@ -95,7 +95,7 @@ pub const LIMITS: Limits = Limits {
 
     manifest_bytes: 2 * MIB,
     files: 4096,
-    path_bytes: 240,
+    path_bytes: 150,
     path_depth: 16,
     unpacked_bytes: 512 * MIB,
     start_words: 64,
@@ -172,8 +172,8 @@ impl Limits {
                 "manifest_bytes must hold entries for half of files with the longest of paths",
             ),
             (
-                self.path_depth * 2 <= self.path_bytes && self.path_bytes <= 255,
-                "path_bytes must hold path_depth names, and fit into a tar header",
+                self.path_depth * 2 <= self.path_bytes && self.path_bytes <= 155,
+                "path_bytes must hold path_depth names, and fit into the prefix of a tar header",
             ),
             (
                 self.start_words <= self.start_bytes && self.start_bytes < self.manifest_bytes,

@@ -234,7 +234,8 @@ impl FromStr for Mode {
 }
 
 /// A relative path that stays where it is put: names joined by `/`, none of them empty, `.` or `..`, without
-/// backslashes and control characters, and not [`MANIFEST`] itself. Names keep to 255 bytes.
+/// backslashes and control characters, and not [`MANIFEST`] itself. Names have up to 100 bytes, which fits
+/// into a plain tar header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BundlePath(String);
 
@@ -267,7 +268,7 @@ impl FromStr for BundlePath {
     fn from_str(text: &str) -> Result<Self, NotThat> {
         const WRONG: NotThat =
             NotThat("a relative path without \".\", \"..\", empty names, backslashes and control characters");
-        let name_is_right = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.contains('\\');
+        let name_is_right = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= 100 && !name.contains('\\');
         let right = text.split('/').all(name_is_right) && !text.chars().any(char::is_control) && text != MANIFEST;
         right.then(|| Self(text.to_owned())).ok_or(WRONG)
     }
@@ -326,7 +327,7 @@ mod tests {
         for right in ["a", "bin/exchange", "a b", "ä/ö", "..a/b..", "x/manifest.json", "-rf"] {
             assert_eq!(path(right).as_str(), right);
         }
-        let long = "x".repeat(256);
+        let long = "x".repeat(101);
         for wrong in [
             "",
             "/",
