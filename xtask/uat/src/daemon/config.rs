@@ -81,9 +81,9 @@ impl Default for SelfTest {
             enabled: true,
             reference: "/opt/optivex/bin/optivex".into(),
             faulty: "/opt/optivex/bin/optivex-faulty".into(),
-            // Orders: what every submission is about, in seconds; and the fault is one of matching.
-            fault: "trade-at-aggressor-price".to_owned(),
-            stages: ["boot", "login", "instruments", "orders"].map(str::to_owned).to_vec(),
+            // Of matching, what every submission is about.
+            fault: "aggressor-price".to_owned(),
+            stages: ["boot", "orders"].map(str::to_owned).to_vec(),
             every_minutes: 60,
         }
     }
