@@ -125,7 +125,7 @@ impl Trial<'_> {
     ) -> Result<(Verdict, Option<String>)> {
         let out = self.work.join(name);
         let which = if hidden { "only" } else { "without" };
-        let arguments = ["--json", "--hidden", which].iter().map(|word| (*word).to_owned());
+        let arguments = ["--json", "--hidden", which].map(str::to_owned).into_iter();
         let cell = Cell {
             spec: CellSpec {
                 start: self.subject.start.clone(),

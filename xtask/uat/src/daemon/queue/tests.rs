@@ -212,7 +212,7 @@ proptest! {
         let mut tries: BTreeMap<SubmissionId, u32> = BTreeMap::new();
         let mut running: BTreeMap<Name, SubmissionId> = BTreeMap::new();
         let mut tail = Vec::new();
-        for number in 0..5 { for _ in 0..8 { tail.push(Step::End(number, false)); } }
+        for _ in 0..12 { tail.extend((0..5).map(|number| Step::End(number, false))); }
         let all = steps.into_iter().chain([Step::Hold(false)]).chain(tail);
         for (now, step) in all.enumerate() {
             let event = match step {
