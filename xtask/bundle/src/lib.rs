@@ -7,6 +7,7 @@ pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod progress;
+pub mod secret;
 pub mod spool;
 pub mod verdict;
 pub mod wire;

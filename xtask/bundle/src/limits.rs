@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// What a participant may use. Whatever comes from outside is held against one of these where it comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     // On the wire.
     /// Bytes of one request line, its newline included.
@@ -121,6 +122,12 @@ pub const LIMITS: Limits = Limits {
 };
 
 const _: () = assert!(LIMITS.faults().is_none(), "LIMITS contradict one another");
+
+impl Default for Limits {
+    fn default() -> Self {
+        LIMITS
+    }
+}
 
 impl Limits {
     /// The first contradiction among them, if any. Checked when this crate is compiled for [`LIMITS`]; for

@@ -225,6 +225,10 @@ impl Room {
             ran_seconds: 0.0,
             stages: Vec::new(),
             cases: Vec::new(),
+            note: None,
+            troubles: Vec::new(),
+            score: Vec::new(),
+            timings: BTreeMap::new(),
         };
         let path = self.spool.result_file(&participant, id, ResultFile::Result);
         write_json(&path, &result).expect("written");
