@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use optivex_bundle::delivery;
 use optivex_bundle::digest::{Digest, SubmissionId};
 use optivex_bundle::durable;
 use optivex_bundle::manifest::printable;
 use optivex_bundle::spool::{Receipt, ResultFile, State, UatMode};
 use optivex_bundle::wire::{Answer, Reason};
 
-use super::answer::open_file;
 use super::{Answers, Gate, Stop, no};
 
 /// How often a follower looks.
@@ -187,9 +187,10 @@ impl Gate<'_> {
     /// Tells whole lines from an offset on; the offset behind them.
     fn events(&self, id: SubmissionId, offset: u64, answers: &mut Answers<'_>) -> Result<u64, Stop> {
         let path = self.spool.result_file(self.participant, id, ResultFile::Stages);
-        let Some((mut file, length)) = open_file(&path, self.limits.result_file_bytes)? else {
+        let Some(mut file) = delivery::open(&path, self.limits)? else {
             return Ok(offset);
         };
+        let length = file.metadata()?.len();
         // Begun anew: another attempt.
         let mut offset = if offset > length { 0 } else { offset };
         file.seek(SeekFrom::Start(offset))?;

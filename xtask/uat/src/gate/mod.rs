@@ -14,12 +14,12 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use optivex_bundle::durable;
 use optivex_bundle::limits::Limits;
 use optivex_bundle::manifest::printable;
 use optivex_bundle::names::Name;
 use optivex_bundle::spool::Spool;
 use optivex_bundle::wire::{Answer, Ask, Reason, Request, VERSION};
+use optivex_bundle::{delivery, durable};
 
 pub use self::input::{Watchdog, Watched};
 pub use self::log::GateLog;
@@ -103,14 +103,7 @@ pub(crate) struct Answers<'a> {
 
 impl Answers<'_> {
     pub(crate) fn tell(&mut self, answer: &Answer) -> Result<(), Stop> {
-        let mut line = serde_json::to_vec(answer).map_err(io::Error::other)?;
-        line.push(b'\n');
-        self.bytes(&line)?;
-        self.out.flush().map_err(Stop::Gone)
-    }
-
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        self.out.write_all(bytes).map_err(Stop::Gone)
+        delivery::tell(self.out, answer).map_err(Stop::Gone)
     }
 }
 

@@ -54,7 +54,14 @@ pub fn faulty() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         build(
-            &["-p", "optivex-server", "--features", "faults", "--bin", "optivex-faulty"],
+            &[
+                "-p",
+                "optivex-server",
+                "--features",
+                "faults",
+                "--bin",
+                "optivex-faulty",
+            ],
             "optivex-faulty",
         )
     })
