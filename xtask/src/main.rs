@@ -1,5 +1,6 @@
 //! Automation of the repository: one command, one file. `cargo xtask --help` tells them.
 
+mod bench;
 mod ci;
 mod doctor;
 mod heavy;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Args),
     /// Runs all tests, and installs what they need first.
     Test(test::Args),
+    /// Runs the benchmarks beside their baselines, and writes exchange/BENCHMARKS.md.
+    Bench(bench::Args),
     /// Format, lints, docs, dependencies, contract and all tests, with a summary.
     Ci,
     /// Tells what this machine lacks for its role, and the command that installs it.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let result = Workspace::find().and_then(|ws| match cli.command {
         Command::Run(args) => run::run(&ws, &args),
         Command::Test(args) => test::run(&ws, &args),
+        Command::Bench(args) => bench::run(&ws, &args),
         Command::Ci => ci::run(&ws),
         Command::Doctor(args) => doctor::run(&ws, &args),
         Command::Template(args) => template::run(&ws, &args),

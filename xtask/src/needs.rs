@@ -51,7 +51,7 @@ pub(crate) struct Need {
     from: From,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 8] = [
     Need {
         name: "C compiler",
         what_for: "links every program",
@@ -84,6 +84,27 @@ const NEEDS: [Need; 6] = [
         from: From::System {
             apt: "nodejs npm",
             dnf: "nodejs npm",
+        },
+    },
+    Need {
+        name: "sshd",
+        what_for: "machines to set up, and hosts of the rehearsal",
+        role: Role::Tests,
+        // It lies where a plain user's PATH has nothing, and says its version nowhere: -V came late.
+        check: &["test", "-x", "/usr/sbin/sshd"],
+        from: From::System {
+            apt: "openssh-server",
+            dnf: "openssh-server",
+        },
+    },
+    Need {
+        name: "bubblewrap",
+        what_for: "the sandbox that submissions run in",
+        role: Role::Tests,
+        check: &["bwrap", "--version"],
+        from: From::System {
+            apt: "bubblewrap",
+            dnf: "bubblewrap",
         },
     },
     Need {
@@ -331,6 +352,12 @@ mod tests {
                 "run: dnf install --assumeyes python3 python3-pip gcc",
             ),
             (
+                vec!["sshd", "bubblewrap"],
+                true,
+                apt,
+                "run: apt-get update && apt-get install --yes --no-install-recommends openssh-server bubblewrap",
+            ),
+            (
                 vec!["npm"],
                 false,
                 dnf,
@@ -373,7 +400,10 @@ mod tests {
     fn roles_grow() {
         let names = |role| of(role).map(|need| need.name).collect::<Vec<_>>();
         assert_eq!(names(Role::Exchange), ["C compiler"]);
-        assert_eq!(names(Role::Tests), ["C compiler", "Python 3.10 with venv", "npm"]);
+        assert_eq!(
+            names(Role::Tests),
+            ["C compiler", "Python 3.10 with venv", "npm", "sshd", "bubblewrap"]
+        );
         assert_eq!(names(Role::Ci).len(), NEEDS.len());
     }
 }

@@ -1,8 +1,12 @@
 //! Client order ids of one user: what makes the retry of an insert safe.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 use crate::command::OrderTerms;
+use crate::order::{NIL, prefetch};
 use crate::types::{ClientOrderId, InstrumentId, OrderId};
 
 /// The first insert of a client id.
@@ -20,47 +24,309 @@ pub(crate) struct FirstInsert {
     pub(crate) report_seq: u64,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: ClientOrderId,
+    insert: FirstInsert,
+}
+
+/// Where an order's client id is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdPlace {
+    hash: u32,
+    /// [`NIL`] for an empty id.
+    at: u32,
+}
+
+impl IdPlace {
+    /// Of an order without a client id.
+    pub(crate) const NONE: Self = Self { hash: 0, at: NIL };
+}
+
+/// Entries whose hashes end alike: a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Bucket {
+    /// Hashes and entries.
+    places: [(u32, u32); PLACES],
+    taken: u32,
+    /// Where it goes on if that is not enough, among all `further` buckets.
+    further: u32,
+}
+
+const PLACES: usize = 7;
+/// Entries that a bucket should hold; more are rare where hashes are random.
+const FILL: usize = 4;
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        places: [(0, NIL); PLACES],
+        taken: 0,
+        further: NIL,
+    };
+
+    fn places(&self) -> &[(u32, u32)] {
+        &self.places[..self.taken as usize]
+    }
+}
+
 /// Ids of open orders, and of the last done ones.
+///
+/// A hash table that grows by one bucket at a time (linear hashing), so that no insert ever waits for a
+/// table to be rebuilt. The hash is seeded, as ids are the clients' choice; nothing of it can be
+/// observed.
 #[derive(Debug, Default)]
 pub(crate) struct ClientIds {
-    inserts: BTreeMap<ClientOrderId, FirstInsert>,
+    seed: RandomState,
+    /// By the hash modulo their number, rounded to powers of two.
+    buckets: Vec<Bucket>,
+    further: Vec<Bucket>,
+    further_vacant: Vec<u32>,
+    entries: Vec<Entry>,
+    vacant: Vec<u32>,
     /// Ids of done orders, in the order they got done.
-    done: VecDeque<ClientOrderId>,
+    done: VecDeque<IdPlace>,
 }
 
 impl ClientIds {
     /// The first insert of an id that is still known.
+    #[inline]
     pub(crate) fn get(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
-        self.inserts.get(id)
+        if id.is_empty() || self.buckets.is_empty() {
+            return None;
+        }
+        self.find(id)
     }
 
-    /// A new order's id; none if empty.
-    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) {
-        if !id.is_empty() && !fault!(ClientIdsForgotten) {
-            self.inserts.insert(id, insert);
+    /// Adds a new order's id; tells where for [`ClientIds::done`].
+    #[inline]
+    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
+        if id.is_empty() || fault!(ClientIdsForgotten) {
+            return IdPlace::NONE;
         }
+        self.add(id, insert)
     }
 
     /// The order is done: its id is kept until `kept_max` others are done after it.
-    pub(crate) fn done(&mut self, id: ClientOrderId, kept_max: u32) {
-        if id.is_empty() {
-            return;
+    #[inline]
+    pub(crate) fn done(&mut self, place: IdPlace, kept_max: u32) {
+        if place.at != NIL {
+            self.retire(place, kept_max as usize);
         }
-        self.done.push_back(id);
-        while self.done.len() > kept_max as usize {
-            if let Some(oldest) = self.done.pop_front() {
-                self.inserts.remove(&oldest);
-            }
+    }
+
+    /// Fetches what an id's look-up is going to touch into the cache.
+    pub(crate) fn prefetch(&self, id: &ClientOrderId) {
+        if !id.is_empty() && !self.buckets.is_empty() {
+            prefetch(self.buckets.get(self.bucket(self.hash(id))));
         }
     }
 
     /// All known ids with their inserts, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientOrderId, &FirstInsert)> {
-        self.inserts.iter()
+        let places = self.buckets.iter().chain(&self.further).flat_map(Bucket::places);
+        let mut all: Vec<&Entry> = places.map(|(_, at)| &self.entries[*at as usize]).collect();
+        all.sort_unstable_by_key(|entry| entry.id);
+        all.into_iter().map(|entry| (&entry.id, &entry.insert))
     }
 
     /// Ids of done orders, in the order they got done.
-    pub(crate) fn done_ids(&self) -> impl ExactSizeIterator<Item = &ClientOrderId> {
-        self.done.iter()
+    pub(crate) fn done_ids(&self) -> impl Iterator<Item = &ClientOrderId> {
+        self.done.iter().map(|place| &self.entries[place.at as usize].id)
+    }
+
+    /// How many of them there are.
+    pub(crate) fn done_count(&self) -> usize {
+        self.done.len()
+    }
+
+    fn hash(&self, id: &ClientOrderId) -> u32 {
+        self.seed.hash_one(id) as u32
+    }
+
+    /// Place of a hash's bucket: the table is somewhere between two powers of two, and buckets that are
+    /// not there yet are still part of those that they will be split from.
+    fn bucket(&self, hash: u32) -> usize {
+        let mask = self.buckets.len().next_power_of_two() - 1;
+        let at = hash as usize & mask;
+        if at < self.buckets.len() { at } else { at & (mask >> 1) }
+    }
+
+    fn find(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
+        let hash = self.hash(id);
+        let mut bucket = &self.buckets[self.bucket(hash)];
+        loop {
+            for (other, at) in bucket.places() {
+                if *other == hash && self.entries[*at as usize].id == *id {
+                    return Some(&self.entries[*at as usize].insert);
+                }
+            }
+            bucket = self.further.get(bucket.further as usize)?;
+        }
+    }
+
+    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
+        if self.entries.len() - self.vacant.len() >= FILL * self.buckets.len() {
+            self.grow();
+        }
+        let hash = self.hash(&id);
+        let entry = Entry { id, insert };
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        self.place(hash, at);
+        IdPlace { hash, at }
+    }
+
+    /// Puts an entry into its bucket. A bucket that is full moves away, and a new one takes its place.
+    fn place(&mut self, hash: u32, at: u32) {
+        let first = self.bucket(hash);
+        if self.buckets[first].taken as usize == PLACES {
+            let full = self.buckets[first];
+            let further = match self.further_vacant.pop() {
+                Some(further) => {
+                    self.further[further as usize] = full;
+                    further
+                }
+                None => {
+                    self.further.push(full);
+                    (self.further.len() - 1) as u32
+                }
+            };
+            self.buckets[first] = Bucket {
+                further,
+                ..Bucket::EMPTY
+            };
+        }
+        let bucket = &mut self.buckets[first];
+        bucket.places[bucket.taken as usize] = (hash, at);
+        bucket.taken += 1;
+    }
+
+    /// Adds a bucket: those entries go there that only the longer hash tells apart.
+    fn grow(&mut self) {
+        let split = self.buckets.len() - (self.buckets.len() + 1).next_power_of_two() / 2;
+        self.buckets.push(Bucket::EMPTY);
+        if self.buckets.len() == 1 {
+            return;
+        }
+        let mut bucket = std::mem::replace(&mut self.buckets[split], Bucket::EMPTY);
+        loop {
+            for (hash, at) in bucket.places() {
+                self.place(*hash, *at);
+            }
+            let further = bucket.further;
+            if further == NIL {
+                return;
+            }
+            bucket = std::mem::replace(&mut self.further[further as usize], Bucket::EMPTY);
+            self.further_vacant.push(further);
+        }
+    }
+
+    fn retire(&mut self, place: IdPlace, kept_max: usize) {
+        self.done.push_back(place);
+        if self.done.len() > kept_max
+            && let Some(oldest) = self.done.pop_front()
+        {
+            self.remove(oldest);
+            // The next one is not far, and its entry is going to be written anew.
+            if let Some(next) = self.done.front() {
+                prefetch(self.entries.get(next.at as usize));
+                prefetch(self.buckets.get(self.bucket(next.hash)));
+            }
+        }
+    }
+
+    /// Takes an entry out of its bucket; the last one of the first bucket fills the gap.
+    fn remove(&mut self, IdPlace { hash, at }: IdPlace) {
+        self.vacant.push(at);
+        let first = self.bucket(hash);
+        let bucket = &mut self.buckets[first];
+        bucket.taken -= 1;
+        let last = bucket.places[bucket.taken as usize];
+        if bucket.taken == 0 && bucket.further != NIL {
+            let further = bucket.further;
+            *bucket = std::mem::replace(&mut self.further[further as usize], Bucket::EMPTY);
+            self.further_vacant.push(further);
+        }
+        if last.1 == at {
+            return;
+        }
+        let mut bucket = &mut self.buckets[first];
+        loop {
+            let further = bucket.further;
+            let taken = bucket.taken as usize;
+            if let Some(place) = bucket.places[..taken].iter_mut().find(|place| place.1 == at) {
+                *place = last;
+                return;
+            }
+            bucket = &mut self.further[further as usize];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, VecDeque};
+
+    use super::*;
+    use crate::types::{OrderType, SelfTradePrevention, Side, TimeInForce};
+    use proptest::prelude::*;
+
+    fn insert(number: u64) -> FirstInsert {
+        FirstInsert {
+            instrument: InstrumentId(0),
+            terms: OrderTerms {
+                side: Side::Buy,
+                price_e4: 1,
+                quantity: 1,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::GoodTillCancelled,
+                post_only: false,
+                self_trade_prevention: SelfTradePrevention::CancelBoth,
+            },
+            order_id: OrderId(number),
+            event_seq: number,
+            report_seq: number,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_a_map_and_a_queue(
+            steps in prop::collection::vec((0..300_u32, any::<bool>()), 1..600),
+            kept_max in 0..40_u32,
+        ) {
+            let mut ids = ClientIds::default();
+            let mut known = BTreeMap::new();
+            let mut done = VecDeque::new();
+            let mut places = BTreeMap::new();
+            for (number, (name, open)) in (1..).zip(steps) {
+                let id = ClientOrderId::from(&format!("id {name}")).expect("short");
+                prop_assert_eq!(ids.get(&id), known.get(&id));
+                if open && !known.contains_key(&id) {
+                    places.insert(id, ids.open(id, insert(number)));
+                    known.insert(id, insert(number));
+                } else if !open && known.contains_key(&id) && !done.contains(&id) {
+                    ids.done(places[&id], kept_max);
+                    done.push_back(id);
+                    if done.len() > kept_max as usize && let Some(oldest) = done.pop_front() {
+                        known.remove(&oldest);
+                    }
+                }
+                prop_assert_eq!(ids.get(&id), known.get(&id));
+                prop_assert_eq!(ids.done_count(), done.len());
+            }
+            prop_assert!(ids.iter().eq(known.iter()));
+            prop_assert!(ids.done_ids().eq(done.iter()));
+        }
     }
 }

@@ -51,9 +51,12 @@ impl Event {
 /// Items of each kind that a cleared event keeps room for.
 const ITEMS_KEPT_MAX: usize = 1 << 16;
 
+#[inline]
 fn empty<T>(items: &mut Vec<T>) {
     items.clear();
-    items.shrink_to(ITEMS_KEPT_MAX);
+    if items.capacity() > ITEMS_KEPT_MAX {
+        items.shrink_to(ITEMS_KEPT_MAX);
+    }
 }
 
 /// What the reply to a command says beside its trades and reports.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::book::rank;
 use crate::client_ids::FirstInsert;
 use crate::command::InsertOrder;
-use crate::engine::Engine;
+use crate::engine::{Engine, Execution};
 use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
@@ -40,10 +40,10 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
     let limit = limit_rank(incoming.side, incoming.order_type, incoming.price_e4);
     let reached = || {
         book.levels(side)
-            .take_while(move |level| rank(side, level.total.price_e4) <= limit)
+            .take_while(move |level| rank(side, level.price_e4) <= limit)
     };
     let best = || book.level(side, first.1).into_iter();
-    let queue = || best().flat_map(|level| book.queue(&engine.orders, level));
+    let queue = || best().flat_map(|level| engine.orders.queue(level));
     let order = |order: &Order| (slot_of(order.order_id), order.price_e4);
     if fault!(AggressorPrice) && incoming.order_type == OrderType::Limit {
         return Some((first.0, incoming.price_e4));
@@ -56,14 +56,14 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
     }
     let other = if fault!(OldestFirst) {
         reached()
-            .flat_map(|level| book.queue(&engine.orders, level))
+            .flat_map(|level| engine.orders.queue(level))
             .min_by_key(|order| order.order_id)
             .map(order)
     } else if fault!(PricesWithoutSign) {
         let sign = if side == Side::Buy { -1 } else { 1 };
         reached()
-            .min_by_key(|level| sign * level.total.price_e4.abs())
-            .map(|level| (level.head, level.total.price_e4))
+            .min_by_key(|level| sign * level.price_e4.abs())
+            .map(|level| (level.head, level.price_e4))
     } else if fault!(LastInFirstOut) {
         queue().last().map(order)
     } else if fault!(CancelledPlaceTaken) {
@@ -183,7 +183,8 @@ impl Engine {
                 amount_e4: self.listings[command.instrument.0 as usize].amount_e4(terms.price_e4, terms.quantity),
                 order_quantity: 0,
             };
-            self.check_limits(command.user, command.instrument, &added, self.time_unix_ns)?;
+            let account = self.users[command.user.0 as usize].account(command.instrument);
+            self.check_limits(command.user, command.instrument, account, &added, self.time_unix_ns)?;
         }
         if id.is_empty() {
             return Ok(());
@@ -209,6 +210,15 @@ impl Engine {
         Ok(())
     }
 
+    /// After one side of a trade was booked; gives back the order.
+    pub(crate) fn after_settle(&mut self, order: Order, account: u32, trade: &Execution) -> Order {
+        let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
+        let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
+        let wrong_by = paid(&order, trade.quantity, multiplier, amount_e4) - amount_e4;
+        self.accounts[account as usize].trade(order.side, 0, wrong_by);
+        order
+    }
+
     /// After a resting order's fill.
     pub(crate) fn after_fill(&mut self, slot: u32, order: &Order) {
         if fault!(PartialFillLosesPlace) && order.status == OrderStatus::Open {
@@ -232,10 +242,10 @@ impl Engine {
     /// Before a resting order is cancelled.
     pub(crate) fn before_cancel(&mut self, slot: u32, reason: CancelReason) {
         if fault!(SelfTradeNotReleased) && reason == CancelReason::SelfTrade {
-            self.add_open(slot, self.orders.node(slot).order.open_quantity());
+            self.add_open(slot, self.orders.node(slot).open.into());
         }
         if fault!(CancelledPlaceTaken) {
-            let order = &self.orders.node(slot).order;
+            let order = self.orders.order(slot);
             let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
             places.push(Place {
                 level: level_of(order),
@@ -250,12 +260,12 @@ impl Engine {
                 side,
                 price_e4,
                 ..
-            } = self.orders.node(slot).order;
+            } = *self.orders.order(slot);
             let book = &self.listings[instrument.0 as usize].book;
             let level = book.level(side, price_e4);
             let mut younger: Vec<u32> = level
                 .into_iter()
-                .flat_map(|level| book.queue(&self.orders, level))
+                .flat_map(|level| self.orders.queue(level))
                 .skip_while(|order| order.order_id != order_id)
                 .skip(1)
                 .map(|order| slot_of(order.order_id))

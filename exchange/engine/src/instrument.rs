@@ -26,6 +26,7 @@ pub(crate) struct Listing {
 impl Listing {
     /// A new instrument.
     pub(crate) fn new(id: InstrumentId, created: CreateInstrument, event_seq: u64, time_unix_ns: i64) -> Self {
+        let book = Book::new(created.tick_size_e4);
         let instrument = Instrument {
             id,
             symbol: created.symbol,
@@ -40,7 +41,7 @@ impl Listing {
             instrument,
             created,
             created_event_seq: event_seq,
-            book: Book::new(),
+            book,
             book_seq: 0,
             last_trade_price_e4: None,
         };

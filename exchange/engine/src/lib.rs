@@ -5,7 +5,8 @@
 //! events and the same state, byte for byte, on any machine.
 //!
 //! Deliberately absent, and never to be added: clocks, randomness, I/O, threads, async, floating
-//! point, iteration in hash order.
+//! point, iteration in hash order. (The hash of client order ids is seeded, as clients choose them; what
+//! it decides is how long a look-up takes, and nothing else.)
 
 /// Whether this fault was planted, for the tests of the system tests: `false` without feature `faults`.
 /// With two values: the wrong one if it was, and else the right one.
@@ -43,6 +44,7 @@ mod instrument;
 pub mod limits;
 mod matching;
 mod order;
+pub mod order_book;
 mod position;
 pub mod refusal;
 mod risk;
@@ -55,4 +57,5 @@ pub use command::{Command, Input};
 pub use engine::{Applied, Engine, OrderLookup, Position, RiskUsage, SnapshotError};
 pub use event::Event;
 pub use limits::Limits;
+pub use order_book::OrderBook;
 pub use refusal::Refusal;

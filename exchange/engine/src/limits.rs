@@ -10,7 +10,7 @@ pub struct Limits {
     pub users_max: u32,
     /// Instruments.
     pub instruments_max: u32,
-    /// Open orders of all users; 128 bytes each, and 96 for a client id.
+    /// Open orders of all users; 160 bytes each, 40 for a level of its own, and 125 for a client id.
     pub open_orders_max: u32,
     /// Open orders of one user.
     pub open_orders_per_user_max: u32,

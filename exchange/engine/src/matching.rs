@@ -95,15 +95,15 @@ impl Engine {
         };
         let limit = taker.limit_rank();
         for level in listing.book.levels(opposite) {
-            let price_e4 = level.total.price_e4;
+            let price_e4 = level.price_e4;
             if prospect.left == 0 || rank(opposite, price_e4) > limit {
                 break;
             }
             if own_ahead == 0 {
-                prospect.take(price_e4, level.total.quantity, multiplier);
+                prospect.take(price_e4, level.quantity, multiplier);
                 continue;
             }
-            for resting in listing.book.queue(&self.orders, level) {
+            for resting in self.orders.queue(level) {
                 if prospect.left == 0 {
                     break;
                 }
@@ -130,15 +130,15 @@ impl Engine {
             let Some(level) = book.best_within(opposite, limit) else {
                 break;
             };
-            let (slot, price_e4) = (level.head, level.total.price_e4);
+            let (slot, price_e4) = (level.head, level.price_e4);
             #[cfg(feature = "faults")]
             let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
                 break;
             };
-            let resting = &self.orders.node(slot).order;
+            let resting = *self.orders.node(slot);
             let is_own = resting.user == order.user;
             #[cfg(feature = "faults")]
-            let is_own = crate::faults::is_own(order, resting, is_own);
+            let is_own = crate::faults::is_own(order, self.orders.order(slot), is_own);
             if is_own {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
                     self.cancel_resting(slot, CancelReason::SelfTrade, event);
@@ -148,19 +148,20 @@ impl Engine {
                 }
                 continue;
             }
-            let quantity = order.open_quantity().min(resting.open_quantity());
+            let quantity = order.open_quantity().min(resting.open.into());
             let incoming_name = (order.order_id, order.user);
-            let resting_name = (resting.order_id, resting.user);
+            let resting_name = (resting.id, resting.user);
             let (bid, ask) = match order.side {
                 Side::Buy => (incoming_name, resting_name),
                 Side::Sell => (resting_name, incoming_name),
             };
-            let mut trade = self.trade(order.instrument, price_e4, quantity, bid, ask);
-            trade.aggressor_side = Some(order.side);
-            event.trades.push(trade);
+            let execution = (order.instrument, price_e4, quantity);
+            let trade = self.trade(execution, bid, ask, Some(order.side), event);
             self.fill_resting(slot, &trade, false, event);
             fill(order, quantity, event_seq);
-            self.settle(order, account, &trade);
+            self.settle(order.side, account, &trade);
+            #[cfg(feature = "faults")]
+            self.after_settle(*order, account, &trade);
             self.report(fill_report(&trade, true), order, event);
         }
         false
@@ -179,18 +180,17 @@ impl Engine {
                 break;
             };
             let (bid_slot, ask_slot) = (bid.head, ask.head);
-            let bid = &self.orders.node(bid_slot).order;
-            let ask = &self.orders.node(ask_slot).order;
+            let bid = self.orders.node(bid_slot);
+            let ask = self.orders.node(ask_slot);
             if fault!(UncrossWithoutSelfTrades) && bid.user == ask.user {
                 self.cancel_resting(ask_slot, CancelReason::SelfTrade, event);
                 continue;
             }
-            let quantity = left.min(bid.open_quantity()).min(ask.open_quantity());
+            let quantity = left.min(bid.open.into()).min(ask.open.into());
             left -= quantity;
-            let names = ((bid.order_id, bid.user), (ask.order_id, ask.user));
-            let price_e4 = fault!(UncrossAtAsks, ask.price_e4, auction.price_e4);
-            let trade = self.trade(instrument, price_e4, quantity, names.0, names.1);
-            event.trades.push(trade);
+            let names = ((bid.id, bid.user), (ask.id, ask.user));
+            let price_e4 = fault!(UncrossAtAsks, self.orders.order(ask_slot).price_e4, auction.price_e4);
+            let trade = self.trade((instrument, price_e4, quantity), names.0, names.1, None, event);
             self.fill_resting(bid_slot, &trade, false, event);
             self.fill_resting(ask_slot, &trade, false, event);
         }

@@ -6,6 +6,7 @@
 //! round, median of the rounds: 1.00 is as fast as the baseline, more is faster. Stores get their best case
 //! as well: a whole batch as one value.
 
+use optivex_bench::{Goal, Row, median};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -270,15 +271,15 @@ fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() -> Result<()> {
     // Without it this is a test run, which only shows that everything still works.
     let measuring = std::env::args().any(|argument| argument == "--bench");
-    let (rounds, commits) = if measuring { (9, 1200) } else { (1, 10) };
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, commits) = match (measuring, is_quick) {
+        (true, false) => (9, 1200),
+        (true, true) => (3, 200),
+        (false, _) => (1, 10),
+    };
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("append");
     println!("{rounds} rounds of {commits} commits; records of {RECORD_BYTES} bytes; times in microseconds per commit");
     for batch_bytes in [4 << 10, 64 << 10] {
@@ -302,23 +303,29 @@ fn main() -> Result<()> {
         );
         // Round by round: what else the machine does changes from one to the next.
         let ratio = |times: &[Vec<f64>], index: usize| {
-            median(
-                times[0]
-                    .iter()
-                    .zip(&times[index])
-                    .map(|(baseline, own)| baseline / own)
-                    .collect(),
-            )
+            let ratios = times[0].iter().zip(&times[index]);
+            median(&ratios.map(|(baseline, own)| baseline / own).collect::<Vec<_>>())
         };
         for (index, name) in NAMES.iter().enumerate() {
             println!(
                 "| {name} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} |",
                 ratio(&means, index),
                 ratio(&p50, index),
-                median(means[index].clone()),
-                median(p50[index].clone()),
-                median(p99[index].clone())
+                median(&means[index]),
+                median(&p50[index]),
+                median(&p99[index])
             );
+        }
+        for (index, name) in NAMES.iter().enumerate().skip(1) {
+            let row = Row {
+                bench: "append",
+                case: &format!("{name}, {} KiB, p50", batch_bytes >> 10),
+                unit: "µs",
+                rounds: &p50[index],
+                baseline: &p50[0],
+                goal: Goal::None,
+            };
+            row.print();
         }
     }
     Ok(())

@@ -1,15 +1,17 @@
 //! How long recovery takes, beside the engine alone: `cargo bench -p optivex-journal --bench recovery`.
 //!
-//! A data directory with RESTING resting orders, a snapshot, and a tail of TAIL further commands that
-//! insert, cancel and trade. Arguments: `[RESTING [TAIL [DIRECTORY]]]`.
+//! A data directory with RESTING resting orders, further commands that insert, cancel and trade up to
+//! COMMANDS in all, a snapshot, and a tail of TAIL more, as many as lie between two snapshots.
+//! Arguments: `[--quick] [RESTING [COMMANDS [TAIL]]]`. Prints rows for `cargo xtask bench`.
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayString;
+use optivex_bench::{Goal, Row};
 use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
 use optivex_engine::types::{
     InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
@@ -23,33 +25,44 @@ const INSTRUMENTS: u64 = 10;
 const BATCH: usize = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let resting: u64 = numbers.next().map_or(Ok(1_000_000), |text| text.parse())?;
-    let tail: u64 = numbers.next().map_or(Ok(100_000), |text| text.parse())?;
-    let parent = numbers.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let directory = tempfile::tempdir_in(parent)?;
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let is_quick =
+        given.iter().any(|argument| argument == "--quick") || !given.iter().any(|argument| argument == "--bench");
+    let mut numbers = given.iter().filter(|argument| !argument.starts_with("--"));
+    let mut number = |default: u64| {
+        let default = if is_quick { default / 20 } else { default };
+        numbers.next().map_or(Ok(default), |text| text.parse())
+    };
+    let (resting, commands, tail) = (number(1_000_000)?, number(10_000_000)?, number(250_000)?);
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let directory = directory.path();
 
     let started = Instant::now();
-    let (inputs, snapshot) = write(directory, resting, tail)?;
+    let (inputs, snapshot) = write(directory, resting, commands, tail)?;
     let events = inputs.len() as u64;
-    println!(
-        "{events} events, {resting} resting orders and a tail of {tail}, written in {:.1} s",
+    eprintln!(
+        "{events} events, at least {resting} resting orders and a tail of {tail}, written in {:.1} s",
         seconds(started)
     );
-    println!(
-        "snapshot {:.1} MB, journal {:.1} MB, history {:.1} MB\n",
+    eprintln!(
+        "snapshot {:.1} MB, journal {:.1} MB, history {:.1} MB",
         megabytes(&directory.join("snapshots"))?,
         megabytes(&directory.join("journal"))?,
         megabytes(&directory.join(HISTORY_DIRECTORY))?,
     );
-    println!("| what | recovery, s | engine alone, s | ratio |");
-    println!("|---|---|---|---|");
 
     let started = Instant::now();
     let mut engine = Engine::restore(&snapshot)?;
     replay(&mut engine, &inputs[inputs.len() - tail as usize..]);
-    report("snapshot and tail", directory, seconds(started), engine.digest())?;
+    let of_size = |what: &str| {
+        format!(
+            "{what}, {} M commands, {} M resting",
+            events as f64 / 1e6,
+            resting as f64 / 1e6
+        )
+    };
+    let case = of_size("snapshot and tail");
+    report(&case, directory, seconds(started), engine.digest(), Goal::AtMost(5.0))?;
 
     let started = Instant::now();
     let mut engine = Engine::new(*engine.limits());
@@ -57,9 +70,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let alone = seconds(started);
     let digest = engine.digest();
     fs::remove_dir_all(directory.join("snapshots"))?;
-    report("journal alone, history kept", directory, alone, digest)?;
+    // At no less than half the engine's speed.
+    let goal = Goal::RatioAtMost(2.0);
+    report(&of_size("journal, history kept"), directory, alone, digest, goal)?;
     fs::remove_dir_all(directory.join(HISTORY_DIRECTORY))?;
-    report("journal alone, history rebuilt", directory, alone, digest)
+    report(
+        &of_size("journal alone, history rebuilt"),
+        directory,
+        alone,
+        digest,
+        goal,
+    )
 }
 
 fn replay(engine: &mut Engine, inputs: &[Input]) {
@@ -69,29 +90,38 @@ fn replay(engine: &mut Engine, inputs: &[Input]) {
     }
 }
 
-fn report(what: &str, directory: &Path, alone: f64, digest: [u8; 32]) -> Result<(), Box<dyn Error>> {
+/// Prints the row of one recovery, beside the engine alone on the same inputs.
+fn report(case: &str, directory: &Path, alone: f64, digest: [u8; 32], goal: Goal) -> Result<(), Box<dyn Error>> {
     let recovered = recover(&RecoverOptions::new(directory))?;
     let time = recovered.report.duration.as_secs_f64();
     assert_eq!(recovered.engine.digest(), digest);
     let started = Instant::now();
     recovered.history.sync()?;
-    println!(
-        "| {what} ({} records, history {:.1} s behind) | {time:.2} | {alone:.2} | {:.2} |",
+    eprintln!(
+        "{case}: {} records, history {:.1} s behind",
         recovered.report.replayed,
-        seconds(started),
-        time / alone
+        seconds(started)
     );
+    let row = Row {
+        bench: "recovery",
+        case,
+        unit: "s",
+        rounds: &[time],
+        baseline: &[alone],
+        goal,
+    };
+    row.print();
     Ok(recovered.history_writer.close()?)
 }
 
-fn write(directory: &Path, resting: u64, tail: u64) -> Result<(Vec<Input>, Vec<u8>), Box<dyn Error>> {
+fn write(directory: &Path, resting: u64, commands: u64, tail: u64) -> Result<(Vec<Input>, Vec<u8>), Box<dyn Error>> {
     let mut exchange = recover(&RecoverOptions::new(directory))?;
     let mut inputs = Vec::new();
     let mut snapshot = Vec::new();
     let mut batch = Batch::default();
     let mut events = Vec::new();
     let setup = USERS + INSTRUMENTS;
-    let total = setup + resting + tail;
+    let total = commands.max(setup + resting + tail);
     for number in 0..total {
         let command = if number < USERS {
             Command::RegisterUser {
@@ -102,7 +132,7 @@ fn write(directory: &Path, resting: u64, tail: u64) -> Result<(Vec<Input>, Vec<u
         } else if number < setup + resting {
             insert(number - setup, false)?
         } else {
-            tail_command(&exchange.engine, number - setup)?
+            later_command(&exchange.engine, number - setup)?
         };
         let input = Input {
             time_unix_ns: 1_700_000_000_000_000_000 + number as i64,
@@ -116,7 +146,7 @@ fn write(directory: &Path, resting: u64, tail: u64) -> Result<(Vec<Input>, Vec<u
         batch.push_with(event.event_seq, |bytes| record::encode(&input, bytes));
         events.push(event);
         inputs.push(input);
-        let is_at_snapshot = number + 1 == setup + resting;
+        let is_at_snapshot = number + 1 == total - tail;
         if events.len() == BATCH || is_at_snapshot || number + 1 == total {
             exchange.journal.commit(std::slice::from_ref(&batch))?;
             batch.clear();
@@ -170,15 +200,17 @@ fn insert(number: u64, crosses: bool) -> Result<Command, Box<dyn Error>> {
     }))
 }
 
-/// Two of ten cancel the user's oldest order, one trades, the others rest.
-fn tail_command(engine: &Engine, number: u64) -> Result<Command, Box<dyn Error>> {
+/// Of ten, four cancel the user's oldest order, one trades, and five rest: the books stay about as large.
+fn later_command(engine: &Engine, number: u64) -> Result<Command, Box<dyn Error>> {
     let user = UserId((number % USERS) as u32);
-    match number / 7 % 10 {
-        0 | 1 if let Some(order) = engine.open_orders(user, None, OrderId(0)).next() => Ok(Command::CancelOrder {
-            user,
-            order: OrderRef::Id(order.order_id),
-        }),
-        2 => insert(number, true),
+    match number / USERS % 10 {
+        0 | 2 | 4 | 6 if let Some(order) = engine.open_orders(user, None, OrderId(0)).next() => {
+            Ok(Command::CancelOrder {
+                user,
+                order: OrderRef::Id(order.order_id),
+            })
+        }
+        8 => insert(number, true),
         _ => insert(number, false),
     }
 }

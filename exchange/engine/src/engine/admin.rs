@@ -112,7 +112,7 @@ impl Engine {
         let mut ids: Vec<OrderId> = [Side::Buy, Side::Sell]
             .into_iter()
             .flat_map(|side| book.levels(side))
-            .flat_map(|level| book.queue(&self.orders, level))
+            .flat_map(|level| self.orders.queue(level))
             .map(|order| order.order_id)
             .collect();
         ids.sort_unstable();

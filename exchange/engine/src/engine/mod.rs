@@ -5,19 +5,24 @@ mod query;
 mod resting;
 mod trading;
 
+#[cfg(feature = "faults")]
+pub(crate) use resting::Execution;
 pub(crate) use resting::{fill, fill_report};
 
 use std::collections::BTreeMap;
 
-use crate::command::{Command, Input};
+use crate::command::{AmendOrder, Command, Input, OrderRef};
 use crate::event::{BookChange, Event, Outcome, Report, ReportKind};
 use crate::instrument::Listing;
 use crate::limits::Limits;
-use crate::order::Orders;
+use crate::order::{Orders, slot_of};
 use crate::position::Account;
 use crate::refusal::Refusal;
 use crate::types::{ClientRequestId, Instrument, InstrumentId, Order, OrderId, Symbol, TradingPhase, UserId, Username};
 use crate::user::User;
+
+/// Vacant slots that inserts before the one that is prefetched for are going to take, about.
+const PREFETCH_VACANT: usize = 4;
 
 /// The whole state of the exchange.
 #[derive(Debug)]
@@ -151,6 +156,29 @@ impl Engine {
         }
     }
 
+    /// Fetches what a command is going to touch into the cache; changes nothing. Worth its while some
+    /// eight commands ahead, where commands come in batches.
+    #[inline]
+    pub fn prefetch(&self, command: &Command) {
+        match command {
+            Command::CancelOrder {
+                order: OrderRef::Id(id),
+                ..
+            }
+            | Command::AmendOrder(AmendOrder {
+                order: OrderRef::Id(id),
+                ..
+            }) => self.orders.prefetch(slot_of(*id)),
+            Command::InsertOrder(insert) => {
+                self.orders.prefetch_vacant(PREFETCH_VACANT);
+                if let Some(user) = self.users.get(insert.user.0 as usize) {
+                    user.client_ids.prefetch(&insert.client_order_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The command is accepted: from here on it may change state, and nothing may refuse it any more.
     fn begin(&mut self, now: i64, event: &mut Event) {
         self.event_seq += 1;
@@ -162,8 +190,10 @@ impl Engine {
     /// Tells what an event changed in a book, if anything visible did.
     fn publish(&mut self, instrument: InstrumentId, phase: Option<TradingPhase>, event: &mut Event) {
         let listing = &mut self.listings[instrument.0 as usize];
-        let (bids, asks) = listing.book.take_changes(&mut event.levels);
-        if bids.is_empty() && asks.is_empty() && phase.is_none() {
+        let start = event.levels.len() as u32;
+        let middle = start + listing.book.take_changes(&mut event.levels);
+        let end = event.levels.len() as u32;
+        if start == end && phase.is_none() {
             return;
         }
         listing.book_seq += 1;
@@ -171,10 +201,15 @@ impl Engine {
             instrument,
             book_seq: listing.book_seq,
             phase,
-            bids,
-            asks,
-            indicative: listing.indicative(),
+            bids: start..middle,
+            asks: middle..end,
+            indicative: None,
         });
+        if listing.phase() == TradingPhase::Auction
+            && let Some(change) = event.books.last_mut()
+        {
+            change.indicative = listing.indicative();
+        }
     }
 
     /// The same for all books of a command over many of them, by instrument.
@@ -189,15 +224,15 @@ impl Engine {
     }
 
     /// Reports what happened to an order to its owner; returns the report's number.
+    #[inline]
     pub(crate) fn report(&mut self, kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-        let user = &mut self.users[order.user.0 as usize];
-        user.report_seq += 1;
-        event.reports.push(Report {
-            report_seq: user.report_seq,
-            kind,
-            order: *order,
-        });
-        user.report_seq
+        report(&mut self.users, kind, order, event)
+    }
+
+    /// The same for a resting order.
+    #[inline]
+    pub(crate) fn report_resting(&mut self, kind: ReportKind, slot: u32, event: &mut Event) {
+        report(&mut self.users, kind, self.orders.order(slot), event);
     }
 
     /// A user of a command, if it exists.
@@ -223,6 +258,18 @@ impl Engine {
         owner.add_account(instrument, account);
         account
     }
+}
+
+#[inline]
+fn report(users: &mut [User], kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
+    let user = &mut users[order.user.0 as usize];
+    user.report_seq += 1;
+    event.reports.push(Report {
+        report_seq: user.report_seq,
+        kind,
+        order: *order,
+    });
+    user.report_seq
 }
 
 fn accepted(outcome: Outcome, event: &mut Event) -> Result<Applied, Refusal> {

@@ -1,5 +1,6 @@
 //! What can be asked of the state.
 
+use crate::book::BookLevel;
 use crate::command::OrderRef;
 use crate::engine::{Engine, OrderLookup, Position, RiskUsage};
 use crate::instrument::Listing;
@@ -68,15 +69,15 @@ impl Engine {
         self.listing(instrument)
             .into_iter()
             .flat_map(move |listing| listing.book.levels(side))
-            .map(|level| level.total)
+            .map(BookLevel::total)
     }
 
     /// Orders of one side in priority: best price first, then oldest.
     pub fn resting_orders(&self, instrument: InstrumentId, side: Side) -> impl Iterator<Item = Order> {
         self.listing(instrument)
             .into_iter()
-            .flat_map(move |listing| listing.book.levels(side).map(move |level| (listing, level)))
-            .flat_map(|(listing, level)| listing.book.queue(&self.orders, level))
+            .flat_map(move |listing| listing.book.levels(side))
+            .flat_map(|level| self.orders.queue(level))
             .copied()
     }
 
@@ -101,16 +102,16 @@ impl Engine {
         // A page usually goes on after an order that is still open.
         let mut at = match self.find_open(user, &OrderRef::Id(after)) {
             _ if none_fits => NIL,
-            Some(slot) => self.orders.node(slot).user_next,
+            Some(slot) => self.orders.details(slot).user_next,
             None => self.user(user).map_or(NIL, |user| user.first_order),
         };
         let list = std::iter::from_fn(move || {
             if at == NIL {
                 return None;
             }
-            let node = self.orders.node(at);
-            at = node.user_next;
-            Some(node.order)
+            let details = self.orders.details(at);
+            at = details.user_next;
+            Some(details.order)
         });
         list.filter(move |order| {
             order.order_id > after && instrument.is_none_or(|instrument| order.instrument == instrument)
@@ -120,7 +121,7 @@ impl Engine {
     /// One of a user's orders.
     pub fn order(&self, user: UserId, order: OrderRef) -> OrderLookup {
         if let Some(slot) = self.find_open(user, &order) {
-            return OrderLookup::Open(self.orders.node(slot).order);
+            return OrderLookup::Open(*self.orders.order(slot));
         }
         let known = match &order {
             OrderRef::Id(_) => None,

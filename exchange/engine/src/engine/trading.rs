@@ -1,6 +1,6 @@
 //! Insert, amend, cancel.
 
-use crate::client_ids::FirstInsert;
+use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
 use crate::engine::{Applied, Engine, accepted};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
@@ -53,6 +53,24 @@ impl Engine {
             quantity: terms.quantity,
             self_trade_prevention: terms.self_trade_prevention,
         };
+        // Written well before it is copied: a copy does not wait for what is in the cache.
+        let mut order = Order {
+            order_id: self.orders.peek_id(),
+            user: command.user,
+            client_order_id: command.client_order_id,
+            instrument: command.instrument,
+            side: terms.side,
+            price_e4: terms.price_e4,
+            quantity: terms.quantity,
+            filled_quantity: 0,
+            status: OrderStatus::Open,
+            created_unix_ns: now,
+            order_type: terms.order_type,
+            time_in_force: terms.time_in_force,
+            post_only: terms.post_only,
+            self_trade_prevention: terms.self_trade_prevention,
+            event_seq: self.event_seq + 1,
+        };
         let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
         if continuous && terms.post_only && self.would_cross(&taker) {
             return Err(Refusal::WouldCross);
@@ -73,7 +91,8 @@ impl Engine {
             amount_e4,
             order_quantity: 0,
         };
-        self.check_limits(command.user, command.instrument, &added, now)?;
+        let account = user.account(command.instrument);
+        self.check_limits(command.user, command.instrument, account, &added, now)?;
         if may_rest {
             self.check_room(user, listing, &taker, continuous)?;
         }
@@ -85,41 +104,27 @@ impl Engine {
         }
 
         self.begin(now, event);
-        let account = self.account_for(command.user, command.instrument);
+        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
         self.count_added(command.user, account, &added);
-        let mut order = Order {
-            order_id: self.orders.next_id(),
-            user: command.user,
-            client_order_id: command.client_order_id,
-            instrument: command.instrument,
-            side: terms.side,
-            price_e4: terms.price_e4,
-            quantity: terms.quantity,
-            filled_quantity: 0,
-            status: OrderStatus::Open,
-            created_unix_ns: now,
-            order_type: terms.order_type,
-            time_in_force: terms.time_in_force,
-            post_only: terms.post_only,
-            self_trade_prevention: terms.self_trade_prevention,
-            event_seq: self.event_seq,
-        };
+        self.orders.next_id();
         let report_seq = self.report(ReportKind::Accepted, &order, event);
-        let first = FirstInsert {
-            instrument: command.instrument,
-            terms: *terms,
-            order_id: order.order_id,
-            event_seq: self.event_seq,
-            report_seq,
-        };
-        self.users[command.user.0 as usize]
-            .client_ids
-            .open(command.client_order_id, first);
+        let mut client_id = IdPlace::NONE;
+        if !command.client_order_id.is_empty() {
+            let first = FirstInsert {
+                instrument: command.instrument,
+                terms: *terms,
+                order_id: order.order_id,
+                event_seq: self.event_seq,
+                report_seq,
+            };
+            let ids = &mut self.users[command.user.0 as usize].client_ids;
+            client_id = ids.open(command.client_order_id, first);
+        }
         self.trade_incoming(&mut order, account, continuous, event);
         if order.status == OrderStatus::Open {
-            self.rest(order, account);
+            self.rest(order, account, client_id);
         } else {
-            self.done(&order);
+            self.done(order.user, client_id);
             self.orders.release(order.order_id);
         }
         self.publish(command.instrument, None, event);
@@ -181,7 +186,7 @@ impl Engine {
         command.validate()?;
         let slot = self.own_order(command.user, &command.order)?;
         let user = self.known_user(command.user)?;
-        let order = self.orders.node(slot).order;
+        let order = *self.orders.order(slot);
         let listing = self.known_listing(order.instrument)?;
         let price_e4 = command.price_e4.unwrap_or(order.price_e4);
         let quantity = command.quantity.unwrap_or(order.quantity);
@@ -235,12 +240,13 @@ impl Engine {
                 - listing.amount_e4(order.price_e4, order.open_quantity()),
             order_quantity: order.quantity,
         };
-        self.check_limits(command.user, order.instrument, &added, now)?;
+        let account = self.orders.node(slot).account;
+        self.check_limits(command.user, order.instrument, Some(account), &added, now)?;
         if !keeps_place && price_e4 != order.price_e4 {
             let alone = listing
                 .book
                 .level(order.side, order.price_e4)
-                .is_some_and(|level| level.total.order_count == 1);
+                .is_some_and(|level| level.order_count == 1);
             let levels_max = self.limits.price_levels_per_side_max;
             if !level_fits(listing, order.side, price_e4, usize::from(alone), levels_max)
                 && (!continuous || self.would_rest(&taker))
@@ -253,11 +259,10 @@ impl Engine {
         }
 
         self.begin(now, event);
-        let account = self.orders.node(slot).account;
         self.count_added(command.user, account, &added);
         if keeps_place {
             self.shrink(slot, quantity);
-            let order = self.orders.node(slot).order;
+            let order = *self.orders.order(slot);
             self.report(ReportKind::Amended, &order, event);
             self.publish(order.instrument, None, event);
             return accepted(Outcome::Amended(outcome_of(&order)), event);
@@ -273,7 +278,7 @@ impl Engine {
         #[cfg(feature = "faults")]
         crate::faults::amended(&mut order);
         self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
-        self.orders.node_mut(slot).order = order;
+        *self.orders.order_mut(slot) = order;
         if order.status == OrderStatus::Open {
             self.enter_book(slot);
         } else {
@@ -295,10 +300,11 @@ impl Engine {
         if !fault!(CancelsUncounted) {
             self.count_message(user);
         }
-        let order = self.orders.node(slot).order;
+        let order = self.orders.order(slot);
+        let (id, instrument, open_quantity) = (order.order_id, order.instrument, order.open_quantity());
         self.cancel_resting(slot, CancelReason::User, event);
-        self.publish(order.instrument, None, event);
-        accepted(Outcome::Cancelled(order.order_id, order.open_quantity()), event)
+        self.publish(instrument, None, event);
+        accepted(Outcome::Cancelled(id, open_quantity), event)
     }
 
     pub(super) fn cancel_all_orders(
@@ -344,9 +350,9 @@ impl Engine {
         // From the highest id down: those before the stream may be many.
         let mut first = NIL;
         let mut at = self.users[user.0 as usize].last_order;
-        while at != NIL && self.orders.node(at).order.order_id > after {
+        while at != NIL && self.orders.node(at).id > after {
             first = at;
-            at = self.orders.node(at).user_prev;
+            at = self.orders.details(at).user_prev;
         }
         let cancelled = self.cancel_where(first, CancelReason::Disconnect, |_| true, event);
         accepted(Outcome::AllCancelled(cancelled), event)
@@ -368,7 +374,7 @@ impl Engine {
             OrderRef::Client(id) => self.users.get(user.0 as usize)?.client_ids.get(id)?.order_id,
         };
         let slot = self.orders.find(id)?;
-        (self.orders.node(slot).order.user == user).then_some(slot)
+        (self.orders.node(slot).user == user).then_some(slot)
     }
 }
 
@@ -389,7 +395,7 @@ fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, R
 
 /// Whether an order has a level to rest at, or there is room for one more after `leaving` went.
 fn level_fits(listing: &Listing, side: Side, price_e4: i64, leaving: usize, levels_max: u32) -> bool {
-    listing.book.level(side, price_e4).is_some() || listing.book.level_count(side) - leaving < levels_max as usize
+    listing.book.level_count(side) - leaving < levels_max as usize || listing.book.level(side, price_e4).is_some()
 }
 
 fn outcome_of(order: &Order) -> OrderOutcome {

@@ -70,11 +70,13 @@ impl Name {
 }
 
 impl Engine {
-    /// Judges what a command would add at a moment: the user's limits, then those in the instrument.
+    /// Judges what a command would add at a moment: the user's limits, then those in the instrument,
+    /// where the user has the account.
     pub(crate) fn check_limits(
         &self,
         user: UserId,
         instrument: InstrumentId,
+        account: Option<u32>,
         added: &Added,
         now: i64,
     ) -> Result<(), Refusal> {
@@ -82,10 +84,10 @@ impl Engine {
             return Ok(());
         }
         if fault!(InstrumentLimitsFirst) {
-            self.check_instrument_limits(user, instrument, added, now)?;
+            self.check_instrument_limits(instrument, account, added, now)?;
         }
         self.check_user_limits(user, instrument, added, now)?;
-        self.check_instrument_limits(user, instrument, added, now)
+        self.check_instrument_limits(instrument, account, added, now)
     }
 
     fn check_user_limits(
@@ -120,13 +122,12 @@ impl Engine {
 
     fn check_instrument_limits(
         &self,
-        user: UserId,
         instrument: InstrumentId,
+        account: Option<u32>,
         added: &Added,
         now: i64,
     ) -> Result<(), Refusal> {
-        let own = self.users[user.0 as usize].account(instrument);
-        let own = own.map(|at| &self.accounts[at as usize]);
+        let own = account.map(|at| &self.accounts[at as usize]);
         let account = fault!(LimitsOfAnybody, self.limited_account(instrument), own);
         let Some(account) = account else { return Ok(()) };
         let Some(risk) = &account.risk else { return Ok(()) };

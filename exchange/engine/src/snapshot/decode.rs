@@ -9,7 +9,7 @@ use prost::Message;
 use super::message::{self, Int128};
 use super::{ORDER_TYPES, PHASES, SELF_TRADE_PREVENTIONS, SIDES, TIMES_IN_FORCE, value};
 use crate::book::rank;
-use crate::client_ids::FirstInsert;
+use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{CreateInstrument, OrderTerms, validate_instrument_limits, validate_user_limits};
 use crate::engine::{Engine, SnapshotError};
 use crate::instrument::Listing;
@@ -187,7 +187,7 @@ impl Engine {
             let slot = slot_of(order.order_id);
             ensure(self.orders.is_vacant(slot), "an order's slot is taken or out of range")?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account);
+            self.link(*order, account, IdPlace::NONE);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
@@ -321,10 +321,8 @@ impl Engine {
             )?;
             self.check_past(insert.order_id, insert.event_seq)?;
             ensure(insert.report_seq <= user.report_seq, "a client id's report")?;
-            let order = self
-                .orders
-                .find(insert.order_id)
-                .map(|slot| &self.orders.node(slot).order);
+            let slot = self.orders.find(insert.order_id);
+            let order = slot.map(|slot| self.orders.order(slot));
             if let Some(order) = order {
                 let fits = order.user.0 == message.user
                     && order.client_order_id == id
@@ -336,18 +334,19 @@ impl Engine {
             ensure(order.is_none() == message.done, "whether a client id's order is done")?;
             let ids = &mut self.users[message.user as usize].client_ids;
             ensure(
-                !message.done || ids.done_ids().len() < self.limits.client_order_ids_per_user_max as usize,
+                !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
-            ids.open(id, insert);
-            if message.done {
-                ids.done(id, self.limits.client_order_ids_per_user_max);
+            let place = ids.open(id, insert);
+            match slot {
+                Some(slot) => self.orders.details_mut(slot).client_id = place,
+                None => ids.done(place, self.limits.client_order_ids_per_user_max),
             }
         }
         let with_id = self
             .orders
             .iter()
-            .filter(|order| !order.client_order_id.is_empty())
+            .filter(|open| !open.order.client_order_id.is_empty())
             .count();
         ensure(open == with_id, "an open order's client id")
     }

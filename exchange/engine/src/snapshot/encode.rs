@@ -42,7 +42,7 @@ impl Engine {
             let mut orders = SIDES
                 .into_iter()
                 .flat_map(|side| listing.book.levels(side))
-                .flat_map(|level| listing.book.queue(&self.orders, level))
+                .flat_map(|level| self.orders.queue(level))
                 .copied();
             loop {
                 gathered.clear();

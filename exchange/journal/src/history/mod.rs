@@ -7,6 +7,7 @@
 //! [`HistoryWriter`] takes the events, [`History`] answers questions; both are two ends of one
 //! projection. A question is answered from disk and may block: async callers use `spawn_blocking`.
 
+mod encode;
 mod projection;
 mod store;
 mod writer;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use optivex_engine::Event;
 use optivex_engine::event::{Outcome, Report, Trade};
 use optivex_engine::types::{InstrumentId, OrderStatus, Symbol, UserId};
-use optivex_engine::{Event, wire};
-use prost::Message;
 
-use super::HistoryError;
 use super::store::{Known, RowBatch};
+use super::{HistoryError, encode};
 
 /// A chunk gets no further message once it is this large: reading one message reads its chunk.
 const CHUNK_BYTES: usize = 8 << 10;
@@ -22,14 +21,12 @@ struct Chunk {
 
 impl Chunk {
     /// Adds a message; gives back the chunk before it if that one is full.
-    fn push(&mut self, number: u64, message: &impl Message) -> Option<(u64, Vec<u8>)> {
+    fn push(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>)) -> Option<(u64, Vec<u8>)> {
         let full = (self.bytes.len() >= CHUNK_BYTES).then(|| self.take());
         if self.bytes.is_empty() {
             self.first = number;
         }
-        message
-            .encode_length_delimited(&mut self.bytes)
-            .expect("a Vec has room");
+        write(&mut self.bytes);
         full
     }
 
@@ -92,12 +89,13 @@ impl Projection {
             return Err(inconsistent(event, "a trade id does not grow"));
         }
         known.last_trade_id = trade_id;
-        let message = wire::trade(event, trade, symbol(event, known, trade.instrument)?);
-        if let Some((first, chunk)) = self.trades.push(trade_id, &message) {
+        let symbol = symbol(event, known, trade.instrument)?;
+        let write = |out: &mut Vec<u8>| encode::trade(out, event, trade, symbol);
+        if let Some((first, chunk)) = self.trades.push(trade_id, write) {
             rows.trades(first, chunk);
         }
         let chunk = self.instrument_trades.entry(trade.instrument).or_default();
-        if let Some((first, chunk)) = chunk.push(trade_id, &message) {
+        if let Some((first, chunk)) = chunk.push(trade_id, write) {
             rows.instrument_trades(trade.instrument, first, chunk);
         }
         Ok(())
@@ -115,9 +113,10 @@ impl Projection {
             return Err(inconsistent(event, "a report is missing"));
         }
         known.set_report_seq(order.user, report.report_seq);
-        let message = wire::execution_report(event, report, symbol(event, known, order.instrument)?);
+        let symbol = symbol(event, known, order.instrument)?;
+        let write = |out: &mut Vec<u8>| encode::report(out, event, report, symbol);
         let chunk = self.reports.entry(order.user).or_default();
-        if let Some((first, chunk)) = chunk.push(report.report_seq, &message) {
+        if let Some((first, chunk)) = chunk.push(report.report_seq, write) {
             rows.reports(order.user, first, chunk);
         }
         if order.status != OrderStatus::Open {

@@ -18,6 +18,9 @@ use crate::{EventSink, Events};
 /// Events, trades and reports in one write: large enough to share its price, small enough that a
 /// report is not held up by those behind it.
 const WRITE_MAX: usize = 1 << 14;
+/// From one write to the next: a write has its price however little it writes. What comes after a pause is
+/// written at once.
+const WRITE_INTERVAL: Duration = Duration::from_millis(1);
 /// How often free room is looked at.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -278,9 +281,12 @@ impl Writer {
         let shared = self.shared.clone();
         let _stop = StopOnDrop(&shared);
         let mut events = Vec::new();
+        let mut rest_until = Instant::now();
         loop {
+            // What comes meanwhile is written with the rest; whoever brings it need not wake this thread.
+            thread::sleep(rest_until.saturating_duration_since(Instant::now()));
             match shared.queue.next(&mut events) {
-                Next::Write => {}
+                Next::Write => rest_until = Instant::now() + WRITE_INTERVAL,
                 Next::Reopen => {
                     self.reopen();
                     continue;

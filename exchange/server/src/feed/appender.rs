@@ -21,8 +21,14 @@ pub(super) struct Appender {
     appended: u64,
     /// Channels that were appended to since the last announcement.
     to_announce: Vec<Arc<Channel>>,
+    /// Channels with news that conflated readers were not told yet.
+    conflated_news: Vec<Arc<Channel>>,
+    /// Most changes of one channel that conflated readers were not told yet.
+    conflated_behind: u64,
     /// Channels whose levels changed in this interval.
     to_mark: Vec<Arc<Channel>>,
+    /// Those of the interval before: what was merged of them then has served.
+    marked: Vec<Arc<Channel>>,
     /// Channels that keep something, by the age of the oldest item that they keep.
     ages: BTreeMap<u64, Arc<Channel>>,
     /// What all channels keep.
@@ -38,7 +44,10 @@ impl Appender {
             kept_bytes_max: settings.kept_bytes_max,
             appended: 0,
             to_announce: Vec::new(),
+            conflated_news: Vec::new(),
+            conflated_behind: 0,
             to_mark: Vec::new(),
+            marked: Vec::new(),
             ages: BTreeMap::new(),
             kept_bytes: 0,
         }
@@ -80,12 +89,47 @@ impl Appender {
         }
     }
 
-    /// Tells the readers of everything that was appended.
+    /// Tells the readers of every change of what was appended; [`Appender::announce_conflated`] does for
+    /// the others.
     pub(super) fn announce(&mut self) {
         for channel in self.to_announce.drain(..) {
-            let mut state = channel.lock();
+            let mut guard = channel.lock();
+            let state = &mut *guard;
             state.to_announce = false;
-            for link in state.links.values() {
+            if state.conflated_links < state.links.len() {
+                for link in state.links.values().filter(|link| !link.conflated) {
+                    link.subscriber.announce(link);
+                }
+            }
+            if state.conflated_links == 0 {
+                continue;
+            }
+            self.conflated_behind = self.conflated_behind.max(state.ring.head() - state.conflated_to);
+            if !state.has_conflated_news {
+                state.has_conflated_news = true;
+                drop(guard);
+                self.conflated_news.push(channel);
+            }
+        }
+    }
+
+    pub(super) fn has_conflated_news(&self) -> bool {
+        !self.conflated_news.is_empty()
+    }
+
+    /// Whether half of what is kept for them is new to conflated readers of some channel.
+    pub(super) fn conflated_are_far_behind(&self) -> bool {
+        self.conflated_behind > self.channel_changes_max as u64 / 2
+    }
+
+    /// Tells conflated readers of everything that was announced.
+    pub(super) fn announce_conflated(&mut self) {
+        self.conflated_behind = 0;
+        for channel in self.conflated_news.drain(..) {
+            let mut state = channel.lock();
+            state.has_conflated_news = false;
+            state.conflated_to = state.ring.head();
+            for link in state.links.values().filter(|link| link.conflated) {
                 link.subscriber.announce(link);
             }
         }
@@ -93,6 +137,9 @@ impl Appender {
 
     /// Marks the channels that changed in this interval and that somebody follows.
     pub(super) fn mark(&mut self) {
+        for channel in self.marked.drain(..) {
+            channel.lock().merged = None;
+        }
         for channel in std::mem::take(&mut self.to_mark) {
             let mut state = channel.lock();
             state.to_mark = false;
@@ -100,8 +147,12 @@ impl Appender {
                 let mark = Kind::Mark(state.checksum());
                 self.append(&channel, &mut state, mark);
             }
+            drop(state);
+            self.marked.push(channel);
         }
         self.announce();
+        // A heartbeat tells what a reader holds: everything of the interval.
+        self.announce_conflated();
     }
 
     /// Evicts the oldest items of all channels until all that is kept is within its bound.

@@ -63,6 +63,14 @@ pub(super) struct State {
     pub(super) tail: Option<Tail>,
     /// By subscription.
     pub(super) links: BTreeMap<u64, Arc<Link>>,
+    /// How many of them are conflated.
+    pub(super) conflated_links: usize,
+    /// Conflated readers read to here: all the same, so that what is merged for one serves them all.
+    pub(super) conflated_to: u64,
+    /// What was merged last, for a second or two.
+    pub(super) merged: Option<Arc<Merged>>,
+    /// Whether the writer has this channel on its list of those to announce to conflated readers.
+    pub(super) has_conflated_news: bool,
     /// Whether something was appended after the last mark.
     pub(super) unmarked: bool,
     /// Whether the writer has this channel on its list of those to announce.
@@ -73,10 +81,47 @@ pub(super) struct State {
     pub(super) age: Option<u64>,
 }
 
+/// Updates merged into one message: for every reader that stands at `from`, holds `held` and reads to `to`.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) held: u64,
+    /// Of the last mark among the items.
+    pub(super) checksum: Option<u32>,
+    /// Until they are merged.
+    updates: Mutex<Vec<Arc<Update>>>,
+    message: OnceLock<MergedMessage>,
+}
+
+impl Merged {
+    /// What readers are sent: merged by the first of them.
+    pub(super) fn message(&self, merge: impl FnOnce(&[Arc<Update>]) -> MergedMessage) -> MergedMessage {
+        let first = || {
+            let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+            merge(&std::mem::take(&mut *updates))
+        };
+        self.message.get_or_init(first).clone()
+    }
+}
+
+/// What a conflated reader is sent.
+#[derive(Clone, Debug)]
+pub(super) enum MergedMessage {
+    /// Nothing: marks only.
+    Nothing,
+    /// An update, and the book_seq that its reader holds then.
+    Update(Frame, u64),
+    /// A gap instead: of more trades than are kept.
+    TooManyTrades,
+}
+
 /// One subscription's interest in one channel.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) subscriber: Arc<Subscriber>,
+    /// Whether the subscriber is told from time to time only.
+    pub(super) conflated: bool,
     /// Number of this channel within the subscription.
     pub(super) index: usize,
     /// Whether the subscriber was told that there is something to read.
@@ -172,6 +217,10 @@ impl Channel {
                 ring: Ring::default(),
                 tail: None,
                 links: BTreeMap::new(),
+                conflated_links: 0,
+                conflated_to: 0,
+                merged: None,
+                has_conflated_news: false,
                 unmarked: false,
                 to_announce: false,
                 to_mark: false,
@@ -268,6 +317,44 @@ impl State {
             Kind::Mark(_) => self.unmarked = false,
         }
         self.ring.push(item, bytes);
+    }
+
+    /// Where a conflated reader at a position stops, and the interval of what is left there if that is a
+    /// later one.
+    pub(super) fn conflated_end(&self, cursor: u64, epoch_max: u64) -> (u64, Option<u64>) {
+        let told = self.conflated_to.max(cursor);
+        match self.ring.first_not(|item| item.epoch <= epoch_max) {
+            Some((position, item)) if position < told => (position.max(cursor), Some(item.epoch)),
+            _ => (told, None),
+        }
+    }
+
+    /// The message that merges the items from one position to another for readers that hold `held`.
+    pub(super) fn merged(&mut self, from: u64, to: u64, held: u64) -> Arc<Merged> {
+        let is_it = |merged: &&Arc<Merged>| (merged.from, merged.to, merged.held) == (from, to, held);
+        match self.merged.as_ref().filter(is_it) {
+            Some(merged) => Arc::clone(merged),
+            None => {
+                let (mut updates, mut checksum) = (Vec::new(), None);
+                for item in self.ring.between(from, to) {
+                    match &item.kind {
+                        Kind::Update(update) => updates.push(Arc::clone(update)),
+                        Kind::Mark(mark) => checksum = Some(*mark),
+                        Kind::Top(_) => {}
+                    }
+                }
+                let merged = Arc::new(Merged {
+                    from,
+                    to,
+                    held,
+                    checksum,
+                    updates: Mutex::new(updates),
+                    message: OnceLock::new(),
+                });
+                self.merged = Some(Arc::clone(&merged));
+                merged
+            }
+        }
     }
 
     /// Where the conflated reader that is furthest behind reads on.

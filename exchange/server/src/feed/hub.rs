@@ -161,10 +161,25 @@ impl Hub {
         self.appender.evict_oldest();
     }
 
-    /// Tells readers of what was applied.
+    /// Tells readers of every change of what was applied.
     pub(super) fn announce(&mut self) {
         self.appender.announce();
         self.progress.make_room();
+    }
+
+    /// Whether conflated readers have not been told of something yet.
+    pub(super) fn has_conflated_news(&self) -> bool {
+        self.appender.has_conflated_news()
+    }
+
+    /// Whether what conflated readers were not told of may soon be evicted.
+    pub(super) fn conflated_are_far_behind(&self) -> bool {
+        self.appender.conflated_are_far_behind()
+    }
+
+    /// Tells conflated readers of what was announced to the others since the last time.
+    pub(super) fn announce_conflated(&mut self) {
+        self.appender.announce_conflated();
     }
 
     fn apply_event(&mut self, event: &Event) {
@@ -327,6 +342,7 @@ impl Hub {
         let mut follower = Follower {
             subscriber: Arc::new(Subscriber::new(self.next_subscription)),
             view: request.view,
+            conflated: request.conflated,
             all,
             books: Vec::with_capacity(symbols.len()),
         };
@@ -396,7 +412,9 @@ impl Hub {
             };
             let channel = book.channel(follower.view);
             let mut state = channel.lock();
-            state.links.remove(&subscription);
+            if state.links.remove(&subscription).is_some() {
+                state.conflated_links -= usize::from(follower.conflated);
+            }
             if state.links.is_empty() && follower.view != View::Full {
                 self.appender.forget(&mut state);
                 book.views.remove(&follower.view);
@@ -443,12 +461,14 @@ impl Book {
 impl Follower {
     fn link(&mut self, id: InstrumentId, channel: &Arc<Channel>, state: &mut State, start: Start) {
         let link = Arc::new(Link {
+            conflated: self.conflated,
             subscriber: Arc::clone(&self.subscriber),
             index: self.books.len(),
             dirty: AtomicBool::new(false),
             needs_from: AtomicU64::new(u64::MAX),
         });
         self.books.push(id);
+        state.conflated_links += usize::from(self.conflated);
         state.links.insert(self.subscriber.id, Arc::clone(&link));
         self.subscriber.join(Joined {
             channel: Arc::clone(channel),

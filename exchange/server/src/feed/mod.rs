@@ -48,6 +48,9 @@ use subscriber::Progress;
 
 /// How often every stream of books carries a heartbeat (contract: `Heartbeat`).
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long changes are merged for conflated readers before they hear of them: the price of a reader does
+/// not grow with the changes then. A change after a pause is told at once.
+const CONFLATE_EVERY: Duration = Duration::from_millis(50);
 /// Turns that the writer takes before it tells readers of them: when it is behind, many events cost each
 /// reader one wake-up. Far fewer than a lossless reader may be behind.
 const TURNS_AT_A_TIME: usize = 16;
@@ -278,14 +281,24 @@ impl Feed {
 /// The writer's thread.
 fn run(mut hub: Hub, turns: &mpsc::Receiver<Turn>) {
     let mut next_tick = Instant::now() + HEARTBEAT;
+    let mut next_conflated = Instant::now();
     loop {
         let now = Instant::now();
+        if hub.has_conflated_news() && (now >= next_conflated || hub.conflated_are_far_behind()) {
+            hub.announce_conflated();
+            next_conflated = now + CONFLATE_EVERY;
+        }
         if now >= next_tick {
             hub.tick();
             // After a pause of the machine one heartbeat, not one for each second.
             next_tick = (next_tick + HEARTBEAT).max(now);
         }
-        match turns.recv_timeout(next_tick.saturating_duration_since(now)) {
+        let until = if hub.has_conflated_news() {
+            next_tick.min(next_conflated)
+        } else {
+            next_tick
+        };
+        match turns.recv_timeout(until.saturating_duration_since(now)) {
             Ok(turn) => {
                 let waiting = turns.try_iter().take(TURNS_AT_A_TIME - 1);
                 let goes_on = std::iter::once(turn)

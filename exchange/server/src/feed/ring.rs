@@ -64,6 +64,22 @@ impl<T> Ring<T> {
         Some((self.start + index as u64, item))
     }
 
+    /// The item at a position.
+    pub(super) fn get(&self, position: u64) -> Option<&T> {
+        let index = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        self.items.get(index).map(|(item, _)| item)
+    }
+
+    /// Items from one position to another, those that are kept.
+    pub(super) fn between(&self, from: u64, to: u64) -> impl Iterator<Item = &T> {
+        let index = |position: u64| {
+            let index = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
+            index.min(self.items.len())
+        };
+        let (from, to) = (index(from), index(to));
+        self.items.range(from.min(to)..to).map(|(item, _)| item)
+    }
+
     /// Items from a position on; `None` if some of them are not kept any more.
     pub(super) fn after(&self, cursor: u64) -> Option<impl Iterator<Item = &T>> {
         let skip = usize::try_from(cursor.checked_sub(self.start)?).ok()?;

@@ -12,7 +12,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, ErrorReason};
 
 use super::Feed;
-use super::channel::{Channel, Item, Kind, Link, View};
+use super::channel::{Channel, Kind, Link, MergedMessage, Update, View};
 use super::frame::Frame;
 use super::limits::Place;
 use super::tail::Merge;
@@ -20,7 +20,7 @@ use crate::error::Error;
 
 /// Items that a lossless reader takes from a channel at a time, and about how many bytes: these it
 /// keeps for itself until it has sent them.
-const ITEMS_AT_A_TIME: usize = 64;
+const ITEMS_AT_A_TIME: usize = 256;
 const BYTES_AT_A_TIME: usize = 64 << 10;
 
 /// How far the writer is; read by all subscriptions.
@@ -186,9 +186,6 @@ pub struct Subscription {
     sent: Vec<usize>,
     /// Messages that go out next.
     out: VecDeque<Frame>,
-    /// Items of one book that go out after `out`.
-    batch: VecDeque<Item>,
-    batch_book: usize,
     /// The heartbeat that is due as soon as everything of its interval was sent.
     due: Option<Beat>,
     /// Interval of the last heartbeat.
@@ -243,8 +240,6 @@ impl Subscription {
             later: Vec::new(),
             sent: Vec::new(),
             out: VecDeque::from([Frame::new(Event::Subscribed(subscribed))]),
-            batch: VecDeque::new(),
-            batch_book: 0,
             due: None,
             beat_epoch,
             end: None,
@@ -277,10 +272,6 @@ impl Subscription {
             if let Some(frame) = self.out.pop_front() {
                 self.meters.messages.increment(1);
                 return Next::Frame(frame);
-            }
-            if let Some(item) = self.batch.pop_front() {
-                self.deliver(&item);
-                continue;
             }
             // Before the mail is read: what was announced in an interval that is over is seen below.
             if self.due.is_none() {
@@ -381,19 +372,35 @@ impl Subscription {
                 .with("symbol", book.channel.symbol)
                 .with("book_seq", book.book_seq));
         };
-        let (mut left, mut bytes) = (None, 0);
+        let (mut left, mut bytes, mut read) = (None, 0, 0);
+        let symbol = book.channel.symbol;
         for item in items {
-            let enough = self.batch.len() == ITEMS_AT_A_TIME || bytes >= BYTES_AT_A_TIME;
+            let enough = read == ITEMS_AT_A_TIME as u64 || bytes >= BYTES_AT_A_TIME;
             if item.epoch > epoch_max || enough {
                 left = Some(item.epoch);
                 break;
             }
+            read += 1;
             bytes += item.bytes();
-            self.batch.push_back(item.clone());
+            // The first of all readers encodes; the others share its bytes.
+            match &item.kind {
+                Kind::Update(update) => {
+                    self.out.push_back(update.frame(&symbol, book.book_seq));
+                    book.book_seq = update.book_seq;
+                }
+                Kind::Top(top) => {
+                    self.out.push_back(top.frame(&symbol));
+                    book.book_seq = top.book_seq;
+                }
+                Kind::Mark(checksum) => book.checksum = *checksum,
+            }
         }
         drop(state);
-        book.cursor = Some(cursor + self.batch.len() as u64);
-        self.batch_book = index;
+        book.cursor = Some(cursor + read);
+        if !book.sent && !self.out.is_empty() {
+            book.sent = true;
+            self.sent.push(index);
+        }
         self.queue_rest(index, left, epoch_max);
         Ok(())
     }
@@ -407,27 +414,6 @@ impl Subscription {
         } else {
             self.ready.push_back(index);
         }
-    }
-
-    fn deliver(&mut self, item: &Item) {
-        let book = &mut self.books[self.batch_book];
-        let symbol = book.channel.symbol.as_str();
-        let frame = match &item.kind {
-            Kind::Update(update) => {
-                let frame = update.frame(symbol, book.book_seq);
-                book.book_seq = update.book_seq;
-                frame
-            }
-            Kind::Top(top) => {
-                book.book_seq = top.book_seq;
-                top.frame(symbol)
-            }
-            Kind::Mark(checksum) => {
-                book.checksum = *checksum;
-                return;
-            }
-        };
-        self.send(self.batch_book, frame);
     }
 
     fn send(&mut self, index: usize, frame: Frame) {
@@ -473,23 +459,18 @@ impl Subscription {
         let epoch_max = self.epoch_max();
         let book = &mut self.books[index];
         let state = book.channel.lock();
-        let Some(items) = state.ring.after(cursor) else {
+        if cursor < state.ring.start() {
             drop(state);
             return self.pull_top_state(index);
-        };
-        let (mut newest, mut read, mut left) = (None, 0, None);
-        for item in items {
-            if item.epoch > epoch_max {
-                left = Some(item.epoch);
-                break;
-            }
-            read += 1;
-            if let Kind::Top(top) = &item.kind {
-                newest = Some(Arc::clone(top));
-            }
         }
+        let (to, left) = state.conflated_end(cursor, epoch_max);
+        // Nothing but tops is appended to such a channel.
+        let newest = match state.ring.get(to.wrapping_sub(1)).map(|item| &item.kind) {
+            Some(Kind::Top(top)) if to > cursor => Some(Arc::clone(top)),
+            _ => None,
+        };
         drop(state);
-        book.cursor = Some(cursor + read);
+        book.cursor = Some(to);
         if let Some(top) = newest {
             book.book_seq = top.book_seq;
             let frame = top.frame(&book.channel.symbol);
@@ -502,63 +483,65 @@ impl Subscription {
     fn pull_merged(&mut self, index: usize, cursor: u64) {
         let epoch_max = self.epoch_max();
         let book = &mut self.books[index];
-        let state = book.channel.lock();
-        let (mut updates, mut left, mut next) = (Vec::new(), None, cursor);
-        let merge = if let Some(items) = state.ring.after(cursor) {
-            for item in items {
-                if item.epoch > epoch_max {
-                    left = Some(item.epoch);
-                    break;
-                }
-                next += 1;
-                match &item.kind {
-                    Kind::Update(update) => updates.push(Arc::clone(update)),
-                    Kind::Mark(checksum) => book.checksum = *checksum,
-                    Kind::Top(_) => {}
-                }
-            }
-            Some(Merge::new())
-        } else if state.is_held_by(book.book_seq) {
-            // Only marks were evicted.
-            book.cursor = Some(state.ring.head());
-            book.checksum = state.checksum();
-            book.link.needs_from.store(state.ring.head(), Ordering::Relaxed);
-            return;
-        } else {
-            // Behind the ring the marks are gone: read on to the end, whose checksum can be taken.
-            let merge = state.tail.as_ref().and_then(|tail| tail.since(cursor));
-            if merge.is_some() {
-                next = state.ring.head();
-                book.checksum = state.checksum();
-                let items = state.ring.after(state.ring.start()).into_iter().flatten();
-                updates.extend(items.filter_map(|item| match &item.kind {
-                    Kind::Update(update) => Some(Arc::clone(update)),
-                    Kind::Mark(_) | Kind::Top(_) => None,
-                }));
-            }
-            merge
-        };
-        if merge.is_some() {
-            book.link.needs_from.store(next, Ordering::Relaxed);
+        let mut state = book.channel.lock();
+        if cursor < state.ring.start() {
+            drop(state);
+            return self.pull_evicted(index, cursor);
         }
+        let (to, left) = state.conflated_end(cursor, epoch_max);
+        book.link.needs_from.store(to, Ordering::Relaxed);
+        let merged = state.merged(cursor, to, book.book_seq);
         drop(state);
-        let merge = merge.map(|mut merge| {
-            for update in &updates {
-                merge.add(update);
+        book.checksum = merged.checksum.unwrap_or(book.checksum);
+        let symbol = &book.channel.symbol;
+        match merged.message(|updates| merge(Merge::new(), updates, symbol, book.book_seq)) {
+            MergedMessage::Nothing => {}
+            MergedMessage::Update(frame, book_seq) => {
+                book.book_seq = book_seq;
+                self.send(index, frame);
             }
-            merge
-        });
-        match merge.filter(|merge| !merge.has_too_many_trades()) {
-            Some(merge) => {
-                book.cursor = Some(next);
-                if let Some((frame, book_seq)) = merge.frame(&book.channel.symbol, book.book_seq) {
-                    book.book_seq = book_seq;
-                    self.send(index, frame);
-                }
-                self.queue_rest(index, left, epoch_max);
-            }
-            None => self.pull_gap(index),
+            MergedMessage::TooManyTrades => return self.pull_gap(index),
         }
+        self.books[index].cursor = Some(to);
+        self.queue_rest(index, left, epoch_max);
+    }
+
+    /// Conflated PRICE_DEPTH, for a reader so far behind that what it needs was evicted.
+    fn pull_evicted(&mut self, index: usize, cursor: u64) {
+        let book = &mut self.books[index];
+        let state = book.channel.lock();
+        let head = state.ring.head();
+        if state.is_held_by(book.book_seq) {
+            // Only marks were evicted.
+            book.cursor = Some(head);
+            book.checksum = state.checksum();
+            book.link.needs_from.store(head, Ordering::Relaxed);
+            return;
+        }
+        let Some(merged) = state.tail.as_ref().and_then(|tail| tail.since(cursor)) else {
+            drop(state);
+            return self.pull_gap(index);
+        };
+        // Behind the ring the marks are gone: read on to the end, whose checksum can be taken.
+        book.checksum = state.checksum();
+        book.link.needs_from.store(head, Ordering::Relaxed);
+        let items = state.ring.between(state.ring.start(), head);
+        let updates: Vec<_> = items
+            .filter_map(|item| match &item.kind {
+                Kind::Update(update) => Some(Arc::clone(update)),
+                Kind::Mark(_) | Kind::Top(_) => None,
+            })
+            .collect();
+        drop(state);
+        match merge(merged, &updates, &book.channel.symbol, book.book_seq) {
+            MergedMessage::Nothing => {}
+            MergedMessage::Update(frame, book_seq) => {
+                book.book_seq = book_seq;
+                self.send(index, frame);
+            }
+            MergedMessage::TooManyTrades => return self.pull_gap(index),
+        }
+        self.books[index].cursor = Some(head);
     }
 
     fn pull_gap(&mut self, index: usize) {
@@ -600,6 +583,21 @@ impl Subscription {
     }
 }
 
+/// What a reader that holds `held` is sent for these updates.
+fn merge(mut merge: Merge, updates: &[Arc<Update>], symbol: &str, held: u64) -> MergedMessage {
+    for update in updates {
+        merge.add(update);
+    }
+    if merge.has_too_many_trades() {
+        return MergedMessage::TooManyTrades;
+    }
+    merge
+        .frame(symbol, held)
+        .map_or(MergedMessage::Nothing, |(frame, book_seq)| {
+            MergedMessage::Update(frame, book_seq)
+        })
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.feed.leave(self.subscriber.id);
@@ -611,6 +609,7 @@ impl Drop for Subscription {
 pub(super) struct Follower {
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) view: View,
+    pub(super) conflated: bool,
     /// Whether it wants instruments that are still to come.
     pub(super) all: bool,
     pub(super) books: Vec<InstrumentId>,

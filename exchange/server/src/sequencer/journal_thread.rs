@@ -6,7 +6,7 @@ use std::time::Instant;
 use optivex_journal::{Batch, EventSink, Events, Journal};
 use tokio::sync::mpsc;
 
-use super::shared::{NO_ROOM, Release, Shared, Taken, Work};
+use super::shared::{BatchRelease, Decided, NO_ROOM, Release, Shared, Taken, Work};
 use super::{Answer, EventRef, Request};
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ impl Group {
                 self.batches.push(work.batch);
             }
             self.works.push(Unreleased {
-                events: Arc::new(work.events),
+                events: work.events,
                 releases: work.releases,
                 weight: work.weight,
             });
@@ -160,14 +160,35 @@ impl JournalThread {
                     Release::Event(reply, index, received) => {
                         let events = work.events.clone();
                         reply.tell(Answer::Event(EventRef { events, index }));
-                        self.shared.telemetry.answered(received.elapsed());
+                        self.shared.telemetry.answered(1, received.elapsed());
                     }
                     Release::Answer(reply, answer) => reply.tell(answer),
+                    Release::Batch(batch) => self.answer(batch, &work.events),
                     Release::Query(tell) => tell(Ok(())),
                 }
             }
             self.shared.released(work.weight);
         }
+    }
+
+    fn answer(&self, batch: BatchRelease, events: &Events) {
+        let BatchRelease {
+            mut hear,
+            decided,
+            received,
+        } = batch;
+        let mut count = 0;
+        for decided in decided {
+            match decided {
+                Decided::Event(index) => {
+                    count += 1;
+                    hear.event(&events[index]);
+                }
+                Decided::Answer(answer) => hear.other(*answer),
+            }
+        }
+        drop(hear);
+        self.shared.telemetry.answered(count, received.elapsed());
     }
 
     fn look_for_room(&mut self) {
@@ -188,13 +209,32 @@ impl JournalThread {
 fn tell_unknown(group: &mut Group) {
     const WHY: &str =
         "the disk fails; whether the command took place is not known yet: retry it with the same client id";
+    let not_ready = || Answer::NotReady("the disk fails".to_owned());
     for release in group.works.iter_mut().flat_map(|work| work.releases.drain(..)) {
         match release {
             Release::Event(reply, ..)
             | Release::Answer(reply, Answer::OrderRepeated { .. } | Answer::InstrumentRepeated { .. }) => {
                 reply.tell(Answer::Unknown(WHY.to_owned()));
             }
-            Release::Answer(reply, _) => reply.tell(Answer::NotReady("the disk fails".to_owned())),
+            Release::Answer(reply, _) => reply.tell(not_ready()),
+            Release::Batch(BatchRelease { mut hear, decided, .. }) => {
+                for decided in decided {
+                    let rests_on_an_event = match decided {
+                        Decided::Event(_) => true,
+                        Decided::Answer(answer) => {
+                            matches!(
+                                *answer,
+                                Answer::OrderRepeated { .. } | Answer::InstrumentRepeated { .. }
+                            )
+                        }
+                    };
+                    hear.other(if rests_on_an_event {
+                        Answer::Unknown(WHY.to_owned())
+                    } else {
+                        not_ready()
+                    });
+                }
+            }
             Release::Query(tell) => tell(Err(Error::not_ready("the disk fails"))),
         }
     }

@@ -14,6 +14,7 @@ mod sequencer_thread;
 mod shared;
 mod snapshot_thread;
 mod telemetry;
+mod used;
 mod watchdog;
 
 use std::sync::Arc;
@@ -37,7 +38,8 @@ use watchdog::Watchdog;
 /// Bounds and habits of the sequencer.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Commands and queries that wait for the sequencer's turn; beyond, clients wait.
+    /// Commands and queries that wait for the sequencer's turn, and as many commands in batches; beyond,
+    /// clients wait.
     pub input_max: usize,
     /// How far the engine runs ahead of the disk, in commands plus what they did (reports, trades and
     /// changed levels); beyond, the sequencer waits. The last command before that may exceed it.
@@ -125,6 +127,7 @@ pub struct Running {
 /// What waits for the sequencer's turn.
 enum Request {
     Command(Command, std::time::Instant, Reply),
+    Batch(Vec<Command>, std::time::Instant, Box<dyn Hear>),
     Query(Query),
     /// The disk is well again: what was put off can be done.
     Wake,
@@ -178,6 +181,18 @@ pub enum Answer {
     /// Taken, but whether it will last cannot be told: `NOT_READY` with metadata "outcome" = "unknown".
     Unknown(String),
 }
+
+/// Who hears what came of a batch of commands: once for each command, in their order, on a thread of the
+/// sequencer, so it must not block. Dropped before it heard of all, the outcome of the others is unknown.
+pub trait Hear: Send + 'static {
+    /// The next command is this event, which is durable.
+    fn event(&mut self, event: &Event);
+    /// What else came of the next command: never an event.
+    fn other(&mut self, answer: Answer);
+}
+
+/// Most commands of one batch: larger ones share no more, and cost memory that goes from thread to thread.
+pub const BATCH_MAX: usize = 64;
 
 /// What is told of an answer that is on its way; see [`Exchange::submit_queued`].
 #[derive(Debug)]
@@ -335,6 +350,37 @@ impl Exchange {
             },
         }
         Pending(receiver)
+    }
+
+    /// As [`Exchange::submit_queued`] for at most [`BATCH_MAX`] commands of one stream, which share the
+    /// price of the way to the sequencer and back.
+    ///
+    /// # Panics
+    ///
+    /// With more commands.
+    pub async fn submit_batch(&self, commands: Vec<Command>, mut hear: Box<dyn Hear>) {
+        assert!(commands.len() <= BATCH_MAX, "a batch is bounded");
+        let count = commands.len();
+        let why = match self.shared.refuses_commands() {
+            Some(why) => why,
+            None => {
+                let room = u32::try_from(count.min(self.shared.options.input_max)).unwrap_or(u32::MAX);
+                // An error means that the sequencer is gone, as it does below.
+                let room = self.shared.batched.acquire_many(room).await;
+                match (room, self.input.reserve().await) {
+                    (Ok(room), Ok(permit)) => {
+                        // The sequencer gives it back when it has taken the batch.
+                        room.forget();
+                        permit.send(Request::Batch(commands, std::time::Instant::now(), hear));
+                        return;
+                    }
+                    _ => self.shared.why_gone(),
+                }
+            }
+        };
+        for _ in 0..count {
+            hear.other(Answer::NotReady(why.clone()));
+        }
     }
 
     /// Cancels what a broken report stream guarded, in the exchange's own time: a disk that fails now

@@ -6,16 +6,21 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use optivex_engine::types::{OrderId, UserId};
 use optivex_engine::{Applied, Command, Engine, Event, Input};
-use optivex_journal::record;
+use optivex_journal::{Batch, record};
 use tokio::sync::mpsc;
 
 use super::reply::Reply;
-use super::shared::{Release, Shared, Work};
+use super::shared::{BatchRelease, Decided, Release, Shared, Work};
 use super::snapshot_thread::Snapshots;
-use super::{Answer, Request};
+use super::used::UsedEvents;
+use super::{Answer, Hear, Request};
 
-/// Requests of one turn: small enough that the disk starts early, large enough to be worth a hand-over.
+/// Commands of one turn, with the rest of a batch: small enough that the disk starts early, large enough
+/// to be worth a hand-over.
 const TURN_MAX: usize = 256;
+
+/// How far ahead of a command of a batch what the next ones touch is asked for from memory.
+const PREFETCH_AHEAD: usize = 7;
 
 pub(super) struct SequencerThread {
     shared: Arc<Shared>,
@@ -27,7 +32,26 @@ pub(super) struct SequencerThread {
     time_unix_ns: i64,
     /// Broken streams that the disk puts off. For a user, the lowest threshold covers the others.
     disconnected: BTreeMap<UserId, OrderId>,
-    work: Work,
+    /// Events whose memory is used again.
+    used: UsedEvents,
+    turn: Turn,
+}
+
+/// What this turn has done so far; becomes a [`Work`].
+#[derive(Default)]
+struct Turn {
+    batch: Batch,
+    events: Vec<Event>,
+    releases: Vec<Release>,
+    weight: usize,
+    /// Commands and queries.
+    requests: usize,
+}
+
+impl Turn {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.releases.is_empty()
+    }
 }
 
 impl SequencerThread {
@@ -45,7 +69,8 @@ impl SequencerThread {
             time_unix_ns: engine.time_unix_ns(),
             engine,
             disconnected: BTreeMap::new(),
-            work: Work::default(),
+            used: UsedEvents::default(),
+            turn: Turn::default(),
         }
     }
 
@@ -57,16 +82,24 @@ impl SequencerThread {
             self.shared.wait_for_room();
             self.finish_disconnects();
             for request in requests.drain(..) {
+                if self.turn.requests >= TURN_MAX {
+                    self.hand_over();
+                    self.shared.wait_for_room();
+                    self.finish_disconnects();
+                }
                 match request {
                     // Behind the last one: its reply tells that nothing was taken.
                     Request::Command(_, _, reply) if is_stopping => reply.tell(self.not_ready()),
                     Request::Command(command, received, reply) => self.command(command, received, reply),
+                    Request::Batch(commands, _, hear) if is_stopping => self.refuse(commands.len(), hear),
+                    Request::Batch(commands, received, hear) => self.batch(commands, received, hear),
                     // A dropped query tells its client that the exchange is gone.
                     Request::Query(_) if is_stopping => {}
                     // Nobody would tell its answer; the same for its client.
                     Request::Query(_) if self.shared.is_stalled() => {}
                     Request::Query(query) => {
                         self.tick();
+                        self.turn.requests += 1;
                         let tell = query(&self.engine, self.time_unix_ns);
                         self.release(Release::Query(tell));
                     }
@@ -83,8 +116,10 @@ impl SequencerThread {
         }
         self.requests.close();
         while let Some(request) = self.requests.blocking_recv() {
-            if let Request::Command(_, _, reply) = request {
-                reply.tell(self.not_ready());
+            match request {
+                Request::Command(_, _, reply) => reply.tell(self.not_ready()),
+                Request::Batch(commands, _, hear) => self.refuse(commands.len(), hear),
+                Request::Query(_) | Request::Wake | Request::Stop => {}
             }
         }
         if self.engine.event_seq() > self.last_snapshot_seq {
@@ -104,14 +139,60 @@ impl SequencerThread {
         Answer::NotReady(self.shared.why_gone())
     }
 
+    fn refuse(&self, commands: usize, mut hear: Box<dyn Hear>) {
+        for _ in 0..commands {
+            hear.other(self.not_ready());
+        }
+    }
+
     fn command(&mut self, command: Command, received: Instant, reply: Reply) {
         if self.shared.disk_ready() {
-            self.apply(command, received, reply);
+            self.tick();
+            match self.apply(command) {
+                Decided::Event(index) => self.turn.releases.push(Release::Event(reply, index, received)),
+                Decided::Answer(answer) => self.release(Release::Answer(reply, *answer)),
+            }
         } else if let Command::CancelOnDisconnect { user, after } = command {
             let threshold = self.disconnected.entry(user).or_insert(after);
             *threshold = (*threshold).min(after);
         } else {
             reply.tell(self.not_ready());
+        }
+    }
+
+    /// All of a batch is decided at one time.
+    fn batch(&mut self, commands: Vec<Command>, received: Instant, mut hear: Box<dyn Hear>) {
+        self.shared.give_back(commands.len());
+        if !self.shared.disk_ready() {
+            return self.refuse(commands.len(), hear);
+        }
+        self.tick();
+        let mut decided = Vec::with_capacity(commands.len());
+        let mut commands = commands.into_iter();
+        while let Some(command) = commands.next() {
+            if let Some(ahead) = commands.as_slice().get(PREFETCH_AHEAD) {
+                self.engine.prefetch(ahead);
+            }
+            decided.push(self.apply(command));
+        }
+        let adds_nothing = self.turn.is_empty() && self.shared.is_idle();
+        if !adds_nothing {
+            self.turn.weight += decided
+                .iter()
+                .filter(|decided| matches!(decided, Decided::Answer(_)))
+                .count();
+            let release = BatchRelease {
+                hear,
+                decided,
+                received,
+            };
+            return self.turn.releases.push(Release::Batch(release));
+        }
+        for decided in decided {
+            match decided {
+                Decided::Answer(answer) => hear.other(*answer),
+                Decided::Event(_) => unreachable!("events go through the journal"),
+            }
         }
     }
 
@@ -121,7 +202,7 @@ impl SequencerThread {
             let Some((user, after)) = self.disconnected.pop_first() else {
                 return;
             };
-            self.apply(
+            self.command(
                 Command::CancelOnDisconnect { user, after },
                 Instant::now(),
                 Reply::none(),
@@ -129,17 +210,17 @@ impl SequencerThread {
         }
     }
 
-    fn apply(&mut self, command: Command, received: Instant, reply: Reply) {
-        self.tick();
+    fn apply(&mut self, command: Command) -> Decided {
+        self.turn.requests += 1;
         #[cfg(feature = "faults")]
         let command = crate::faults::command(command, &self.engine);
         let input = Input {
             time_unix_ns: self.time_unix_ns,
             command,
         };
-        let mut event = Event::default();
+        let mut event = self.used.take();
         let expected_seq = self.engine.event_seq() + 1;
-        match self.engine.apply(&input, &mut event) {
+        let answer = match self.engine.apply(&input, &mut event) {
             Ok(Applied::Event) => {
                 // Record N is event N: everything on disk rests on it.
                 assert_eq!(event.event_seq, expected_seq, "events are numbered without gaps");
@@ -153,58 +234,62 @@ impl SequencerThread {
                 self.shared.telemetry.event(&event);
                 #[cfg(feature = "faults")]
                 let input = crate::faults::journaled(&input, &self.engine);
-                self.work
+                self.turn
                     .batch
                     .push_with(event.event_seq, |out| record::encode(&input, out));
-                self.work.weight += 1 + event.reports.len() + event.trades.len() + event.levels.len();
-                self.work
-                    .releases
-                    .push(Release::Event(reply, self.work.events.len(), received));
-                self.work.events.push(event);
+                self.turn.weight += 1 + event.reports.len() + event.trades.len() + event.levels.len();
+                self.turn.events.push(event);
+                return Decided::Event(self.turn.events.len() - 1);
             }
             Ok(Applied::OrderRepeated {
                 order_id,
                 event_seq,
                 report_seq,
-            }) => {
-                let answer = Answer::OrderRepeated {
-                    order_id,
-                    event_seq,
-                    report_seq,
-                };
-                self.release(Release::Answer(reply, answer));
-            }
+            }) => Answer::OrderRepeated {
+                order_id,
+                event_seq,
+                report_seq,
+            },
             Ok(Applied::InstrumentRepeated { instrument, event_seq }) => {
-                let answer = Answer::InstrumentRepeated { instrument, event_seq };
-                self.release(Release::Answer(reply, answer));
+                Answer::InstrumentRepeated { instrument, event_seq }
             }
             Err(refusal) => {
                 self.shared.telemetry.refusal(&refusal);
-                let answer = Answer::Refused(refusal, self.engine.event_seq());
-                self.release(Release::Answer(reply, answer));
+                Answer::Refused(refusal, self.engine.event_seq())
             }
-        }
+        };
+        self.used.give(event);
+        Decided::Answer(Box::new(answer))
     }
 
     /// An answer that adds nothing to the journal: told at once if nothing is in flight that it could
     /// rest on or overtake.
     fn release(&mut self, release: Release) {
-        if self.work.is_empty() && self.shared.is_idle() {
+        if self.turn.is_empty() && self.shared.is_idle() {
             match release {
                 Release::Answer(reply, answer) => reply.tell(answer),
                 Release::Query(tell) => tell(Ok(())),
-                Release::Event(..) => unreachable!("events go through the journal"),
+                Release::Event(..) | Release::Batch(_) => unreachable!("they go through the journal"),
             }
         } else {
-            self.work.weight += 1;
-            self.work.releases.push(release);
+            self.turn.weight += 1;
+            self.turn.releases.push(release);
         }
     }
 
     fn hand_over(&mut self) {
-        if !self.work.is_empty() {
-            self.shared.hand_over(std::mem::take(&mut self.work));
+        let turn = std::mem::take(&mut self.turn);
+        if turn.is_empty() {
+            return;
         }
+        let work = Work {
+            batch: turn.batch,
+            events: Arc::new(turn.events),
+            releases: turn.releases,
+            weight: turn.weight,
+        };
+        self.used.lend(&work.events);
+        self.shared.hand_over(work);
     }
 
     fn snapshot(&mut self) {

@@ -6,31 +6,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use optivex_engine::{Engine, Event};
-use optivex_journal::Batch;
-use tokio::sync::{mpsc, watch};
+use optivex_engine::Engine;
+use optivex_journal::{Batch, Events};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::directory::Directory;
 use super::reply::Reply;
 use super::telemetry::Telemetry;
-use super::{Answer, Options, State, Tell};
+use super::{Answer, Hear, Options, State, Tell};
 
 /// What one turn of the sequencer did.
-#[derive(Default)]
 pub(super) struct Work {
     /// Records of `events`.
     pub(super) batch: Batch,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Events,
     /// Answers, in the order of the commands and queries.
     pub(super) releases: Vec<Release>,
     /// What it counts of [`Options::in_flight_max`].
     pub(super) weight: usize,
-}
-
-impl Work {
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.releases.is_empty()
-    }
 }
 
 /// One answer that waits for the disk.
@@ -39,7 +32,25 @@ pub(super) enum Release {
     Event(Reply, usize, std::time::Instant),
     /// A refusal or a repeat.
     Answer(Reply, Answer),
+    /// What came of commands that were submitted at once.
+    Batch(BatchRelease),
     Query(Tell),
+}
+
+/// The answers to one batch of commands.
+pub(super) struct BatchRelease {
+    pub(super) hear: Box<dyn Hear>,
+    /// In the order of the commands.
+    pub(super) decided: Vec<Decided>,
+    pub(super) received: std::time::Instant,
+}
+
+/// What the engine made of one command.
+pub(super) enum Decided {
+    /// The event at this index of the same work.
+    Event(usize),
+    /// A refusal or a repeat: rare, and large.
+    Answer(Box<Answer>),
 }
 
 pub(super) struct Shared {
@@ -47,6 +58,8 @@ pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) state: watch::Sender<State>,
     pub(super) telemetry: Telemetry,
+    /// Room for commands that are submitted in batches.
+    pub(super) batched: Semaphore,
     /// Whether the disk takes commands. Apart from `state` because a stopping exchange still finishes
     /// what it has taken.
     disk_ready: AtomicBool,
@@ -103,6 +116,7 @@ impl Shared {
             State::NotReady(NO_ROOM.into())
         };
         Self {
+            batched: Semaphore::new(options.input_max),
             options,
             directory: Directory::new(engine),
             state: watch::Sender::new(state),
@@ -225,6 +239,11 @@ impl Shared {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// So many commands of batches wait no more.
+    pub(super) fn give_back(&self, commands: usize) {
+        self.batched.add_permits(commands.min(self.options.input_max));
     }
 
     /// Waits until the engine may run further ahead; returns at once when the disk has failed.

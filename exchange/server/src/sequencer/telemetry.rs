@@ -94,8 +94,8 @@ impl Telemetry {
         self.commit_failures.increment(1);
     }
 
-    pub(super) fn answered(&self, elapsed: Duration) {
-        self.answer_seconds.record(elapsed);
+    pub(super) fn answered(&self, commands: usize, elapsed: Duration) {
+        self.answer_seconds.record_many(elapsed, commands);
     }
 
     pub(super) fn snapshot_taken(&self, bytes: usize, elapsed: Duration) {

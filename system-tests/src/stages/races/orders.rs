@@ -294,19 +294,29 @@ pub(super) async fn last_lot(context: Context) -> Verdict {
                 .iter()
                 .enumerate()
                 .map(|(number, client)| client.try_insert(order(number)));
-            taken(join_all(orders.collect::<Vec<_>>()).await, limited.reason, &metadata)
+            join_all(orders.collect::<Vec<_>>()).await
         };
-        let won = wave().await?;
+        let what = format!("orders of 64 that were taken, where 3 fit under {}", limited.name);
+        let answers = wave().await;
+        // First that too many were taken: it explains what the others were refused with.
+        let replies: Vec<_> = answers
+            .iter()
+            .filter_map(|answer| answer.clone().either().ok())
+            .collect();
+        if let Some(first) = replies.first().filter(|_| replies.len() > 3) {
+            first.at().same(&what, replies.len(), 3)?;
+        }
+        let won = taken(answers, limited.reason, &metadata)?;
         let Some(first) = won.first() else {
             let book = trader.whole_book(&symbol).await?;
             return Err(book.fail("none of 64 orders was taken", "the three that fit to be taken"));
         };
-        let what = format!("orders of 64 that were taken, where 3 fit under {}", limited.name);
         first.at().same(&what, won.len(), 3)?;
         if limited.released {
             let cancelled = trader.cancel_id(first.order_id).await?;
             cancelled.has("cancelled_quantity", |reply| reply.cancelled_quantity, 1)?;
-            only(wave().await?, "order to take the room that the cancel made")?;
+            let won = taken(wave().await, limited.reason, &metadata)?;
+            only(won, "order to take the room that the cancel made")?;
         }
         let last = trader
             .cancel_all(optivex_proto::v1::CancelAllOrdersRequest::default())

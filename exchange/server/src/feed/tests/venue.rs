@@ -171,6 +171,7 @@ impl Venue {
         let events = std::mem::take(&mut self.unpublished);
         self.hub.apply(&events);
         self.hub.announce();
+        self.hub.announce_conflated();
     }
 
     /// As `publish`, and ends a heartbeat interval.

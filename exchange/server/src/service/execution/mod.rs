@@ -2,6 +2,7 @@
 
 mod list;
 mod order_entry;
+mod outbox;
 mod past;
 mod reports;
 mod streams;
@@ -22,7 +23,7 @@ use crate::auth::{Auth, Session};
 use crate::error::Error;
 use crate::sequencer::Exchange;
 use streams::Streams;
-use trading::Trading;
+use trading::{SymbolCache, Trading};
 
 /// Takes orders, and tells what became of them.
 #[derive(Clone)]
@@ -49,7 +50,9 @@ impl ExecutionApi {
     /// One command of a unary call.
     #[tracing::instrument(level = "debug", skip_all, fields(user = %session.username))]
     async fn execute(&self, session: &Session, command: Order) -> Result<Outcome, Error> {
-        let (command, kind) = self.trading.prepare(session.user, command)?;
+        let (command, kind) = self
+            .trading
+            .prepare(session.user, command, &mut SymbolCache::default())?;
         let answer = self.trading.exchange.submit(command).await;
         self.trading.conclude(session.user, kind, answer.into()).await
     }

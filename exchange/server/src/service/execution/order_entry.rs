@@ -1,35 +1,52 @@
 //! `OrderEntry`: many commands in flight on one stream, answered in the order sent.
+//!
+//! Whatever the client has sent by the time that it is looked at goes to the sequencer as one batch, and its
+//! answers come back as one: what a command costs on the way is shared.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use futures_util::{Stream, stream};
+use futures_util::Stream;
+use optivex_engine::Event;
+use optivex_engine::types::UserId;
 use optivex_proto::v1;
 use optivex_proto::v1::order_entry_response::Result as Outcome;
-use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tonic::{Status, Streaming};
 
+use super::outbox::{Outbox, Ticket};
 use super::streams::OpenStream;
-use super::trading::{Kind, Told, Trading};
+use super::trading::{Kind, SymbolCache, Told, Trading};
 use super::{session_ended, stopping};
 use crate::auth::Session;
 use crate::error::Error;
-use crate::sequencer::{self, State};
+use crate::sequencer::{Answer, BATCH_MAX, Hear, State};
 
-/// Commands of one stream that are not answered yet. With so many, no more are read from the client,
-/// which HTTP/2's flow control then tells to wait: a client that does not read its answers holds up
-/// nobody but itself.
-const WINDOW: usize = 8_192;
+/// What is known of one request, in the order of the requests.
+pub(super) struct Entry {
+    request_id: u64,
+    what: What,
+}
 
-/// What is to be sent, in the order of the requests.
-enum Pending {
-    Answer {
-        request_id: u64,
-        kind: Kind,
-        answer: sequencer::Pending<Told>,
-    },
-    Refused(u64, Error),
-    /// The last one.
-    End(Status),
+enum What {
+    /// A command that is decided, or will be.
+    Command(Kind, Option<Told>),
+    /// A request whose form is wrong, or that names what there is not.
+    Refused(Error),
+}
+
+/// The answers of one stream.
+pub(super) struct Answers {
+    trading: Arc<Trading>,
+    user: UserId,
+    outbox: Arc<Outbox<Entry>>,
+    entries: std::vec::IntoIter<Entry>,
+    /// The next answer, where history has to be asked.
+    concluding: Option<Pin<Box<dyn Future<Output = v1::OrderEntryResponse> + Send>>>,
+    reader: AbortHandle,
+    _place: OpenStream,
 }
 
 /// Serves one stream. Dropping the answers (the connection broke) ends the reading; what was taken
@@ -39,94 +56,205 @@ pub(super) fn serve(
     session: Session,
     requests: Streaming<v1::OrderEntryRequest>,
     place: OpenStream,
-) -> impl Stream<Item = Result<v1::OrderEntryResponse, Status>> + Send {
-    let (sender, receiver) = mpsc::channel(WINDOW);
+) -> Answers {
+    let outbox = Arc::new(Outbox::default());
     let user = session.user;
-    tokio::spawn(read(trading.clone(), session, requests, sender));
-    stream::unfold(
-        (trading, receiver, place),
-        move |(trading, mut receiver, place)| async move {
-            let (request_id, result) = match receiver.recv().await? {
-                Pending::Answer {
-                    request_id,
-                    kind,
-                    answer,
-                } => {
-                    let result = match answer.told().await {
-                        Some(told) => trading.conclude(user, kind, told).await,
-                        None => Err(stopping()),
-                    };
-                    (request_id, result)
-                }
-                Pending::Refused(request_id, error) => (request_id, Err(error)),
-                Pending::End(status) => return Some((Err(status), (trading, receiver, place))),
-            };
-            let response = v1::OrderEntryResponse {
-                request_id,
-                result: Some(result.unwrap_or_else(|error| Outcome::Error(error.into()))),
-            };
-            Some((Ok(response), (trading, receiver, place)))
-        },
-    )
+    let (reads, to) = (Arc::clone(&trading), Arc::clone(&outbox));
+    let reader = tokio::spawn(async move {
+        let end = read(&reads, &session, requests, &to).await;
+        to.end(end);
+    });
+    Answers {
+        trading,
+        user,
+        outbox,
+        entries: Vec::new().into_iter(),
+        concluding: None,
+        reader: reader.abort_handle(),
+        _place: place,
+    }
 }
 
-/// Reads commands until the client has sent its last one, the session ends or the exchange stops.
+impl Stream for Answers {
+    type Item = Result<v1::OrderEntryResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(concluding) = &mut this.concluding {
+                let response = ready!(concluding.as_mut().poll(cx));
+                this.concluding = None;
+                return Poll::Ready(Some(Ok(response)));
+            }
+            let Some(Entry { request_id, what }) = this.entries.next() else {
+                match ready!(this.outbox.poll_next(cx)) {
+                    Ok(entries) => this.entries = entries.into_iter(),
+                    Err(end) => return Poll::Ready(end.map(Err)),
+                }
+                continue;
+            };
+            let result = match what {
+                What::Command(_, Some(Told::Accepted(outcome))) => Ok(outcome),
+                What::Command(kind, Some(told)) => {
+                    let (trading, user) = (Arc::clone(&this.trading), this.user);
+                    this.concluding = Some(Box::pin(async move {
+                        respond(request_id, trading.conclude(user, kind, told).await)
+                    }));
+                    continue;
+                }
+                // The sequencer's threads are gone.
+                What::Command(_, None) => Err(stopping()),
+                What::Refused(error) => Err(error),
+            };
+            return Poll::Ready(Some(Ok(respond(request_id, result))));
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+fn respond(request_id: u64, result: Result<Outcome, Error>) -> v1::OrderEntryResponse {
+    v1::OrderEntryResponse {
+        request_id,
+        result: Some(result.unwrap_or_else(|error| Outcome::Error(error.into()))),
+    }
+}
+
+/// Reads commands until the client has sent its last one, the session ends or the exchange stops. What the
+/// stream ends with: none where the answers on their way are to be sent, then OK.
 async fn read(
-    trading: Arc<Trading>,
-    session: Session,
+    trading: &Trading,
+    session: &Session,
     mut requests: Streaming<v1::OrderEntryRequest>,
-    answers: mpsc::Sender<Pending>,
-) {
+    outbox: &Arc<Outbox<Entry>>,
+) -> Option<Status> {
     let ended = session.ended();
     tokio::pin!(ended);
     let mut state = trading.exchange.state();
     let stopped = state.wait_for(|state| matches!(state, State::Stopping | State::Failed(_)));
     tokio::pin!(stopped);
-    let status: Status = loop {
-        let request = async {
-            let place = answers.reserve().await.ok()?;
-            Some((place, requests.message().await))
+    let mut symbols = SymbolCache::default();
+    // Of the batch before: the next one is likely to be as large.
+    let mut usual = 0;
+    loop {
+        let first = async {
+            let room = outbox.room().await;
+            (room, requests.message().await)
         };
-        let (place, message) = tokio::select! {
+        let (room, first) = tokio::select! {
             biased;
-            _ = &mut ended => break session_ended().into(),
-            _ = &mut stopped => break stopping().into(),
-            () = answers.closed() => return,
-            request = request => match request {
-                Some(request) => request,
-                None => return,
-            },
+            _ = &mut ended => return Some(session_ended().into()),
+            _ = &mut stopped => return Some(stopping().into()),
+            first = first => first,
         };
-        match message {
-            Ok(Some(request)) => place.send(submit(&trading, &session, request).await),
-            // Half-closed: the answers still on their way are sent, then OK.
-            Ok(None) => return,
-            Err(status) => break status,
+        let mut next = first.transpose();
+        let (mut commands, mut entries) = (Vec::with_capacity(usual), Vec::with_capacity(usual));
+        let end = loop {
+            match next {
+                Some(Ok(request)) => take(trading, session, request, &mut symbols, &mut commands, &mut entries),
+                Some(Err(status)) => break Some(Some(status)),
+                // Half-closed.
+                None => break Some(None),
+            }
+            if entries.len() >= room.min(BATCH_MAX) {
+                break None;
+            }
+            // What has come already.
+            let more = poll_fn(|cx| Poll::Ready(Pin::new(&mut requests).poll_next(cx))).await;
+            match more {
+                Poll::Ready(more) => next = more,
+                Poll::Pending => break None,
+            }
+        };
+        usual = entries.len();
+        if !entries.is_empty() {
+            let hearer = Hearer::new(outbox, entries);
+            if commands.is_empty() {
+                drop(hearer);
+            } else {
+                trading.exchange.submit_batch(commands, Box::new(hearer)).await;
+            }
         }
-    };
-    // A client that is gone does not need its status.
-    let _ = answers.send(Pending::End(status)).await;
+        if let Some(end) = end {
+            return end;
+        }
+    }
 }
 
-async fn submit(trading: &Trading, session: &Session, request: v1::OrderEntryRequest) -> Pending {
+/// One more request of a batch.
+fn take(
+    trading: &Trading,
+    session: &Session,
+    request: v1::OrderEntryRequest,
+    symbols: &mut SymbolCache,
+    commands: &mut Vec<optivex_engine::Command>,
+    entries: &mut Vec<Entry>,
+) {
     let request_id = request.request_id;
     let prepared = match request.command {
-        Some(command) => trading.prepare(session.user, command),
+        Some(command) => trading.prepare(session.user, command, symbols),
         None => Err(Error::invalid_field(
             "command",
             "one of insert, amend, cancel and cancel_all",
         )),
     };
-    match prepared {
+    let what = match prepared {
         Ok((command, kind)) => {
             tracing::debug!(user = %session.username, request_id, ?kind, "order entry");
-            let answer = trading.exchange.submit_queued(command, Told::from).await;
-            Pending::Answer {
-                request_id,
-                kind,
-                answer,
+            commands.push(command);
+            What::Command(kind, None)
+        }
+        Err(error) => What::Refused(error),
+    };
+    entries.push(Entry { request_id, what });
+}
+
+/// Hears what came of a batch, and hands it to the stream as a whole when it is dropped.
+struct Hearer {
+    outbox: Arc<Outbox<Entry>>,
+    ticket: Ticket,
+    entries: Vec<Entry>,
+    /// The next entry that may be a command.
+    next: usize,
+}
+
+impl Hearer {
+    fn new(outbox: &Arc<Outbox<Entry>>, entries: Vec<Entry>) -> Self {
+        Self {
+            outbox: Arc::clone(outbox),
+            ticket: outbox.ticket(entries.len()),
+            entries,
+            next: 0,
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        while let Some(entry) = self.entries.get_mut(self.next) {
+            self.next += 1;
+            if let What::Command(_, answer) = &mut entry.what {
+                *answer = Some(told);
+                return;
             }
         }
-        Err(error) => Pending::Refused(request_id, error),
+    }
+}
+
+impl Hear for Hearer {
+    fn event(&mut self, event: &Event) {
+        self.hear(Told::of_event(event));
+    }
+
+    fn other(&mut self, answer: Answer) {
+        self.hear(Told::from(answer));
+    }
+}
+
+impl Drop for Hearer {
+    fn drop(&mut self) {
+        self.outbox.put(self.ticket, std::mem::take(&mut self.entries));
     }
 }

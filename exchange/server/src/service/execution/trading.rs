@@ -2,7 +2,7 @@
 
 use optivex_engine::command::{Command, InsertOrder, OrderRef};
 use optivex_engine::event::{OrderOutcome, Outcome as EventOutcome, ReportKind};
-use optivex_engine::types::{InstrumentId, OrderId, UserId};
+use optivex_engine::types::{InstrumentId, OrderId, Symbol, UserId};
 use optivex_engine::{Event, Refusal, wire as engine_wire};
 use optivex_journal::history::History;
 use optivex_proto::v1::order_entry_request::Command as Order;
@@ -39,14 +39,41 @@ pub(super) enum Kind {
 pub(super) enum Told {
     Accepted(Outcome),
     Other(Answer),
+    /// An event that no order's command is.
+    Misfit,
 }
 
 impl From<Answer> for Told {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Event(event) => accepted(&event).map_or_else(|| Self::Other(Answer::Event(event)), Self::Accepted),
+            Answer::Event(event) => Self::of_event(&event),
             other => Self::Other(other),
         }
+    }
+}
+
+impl Told {
+    /// What an event answers to the command that it is.
+    pub(super) fn of_event(event: &Event) -> Self {
+        accepted(event).map_or(Self::Misfit, Self::Accepted)
+    }
+}
+
+/// The last symbol that a stream named: most clients trade a few instruments, and an instrument never
+/// loses its id.
+#[derive(Debug, Default)]
+pub(super) struct SymbolCache(Option<(Symbol, InstrumentId)>);
+
+impl SymbolCache {
+    fn instrument(&mut self, exchange: &Exchange, symbol: &Symbol) -> Result<InstrumentId, Error> {
+        if let Some((known, id)) = &self.0
+            && known == symbol
+        {
+            return Ok(*id);
+        }
+        let id = instrument(exchange, symbol)?;
+        self.0 = Some((*symbol, id));
+        Ok(id)
     }
 }
 
@@ -59,13 +86,18 @@ impl Trading {
     }
 
     /// Checks the form, then the objects that the exchange's directory knows.
-    pub(super) fn prepare(&self, user: UserId, order: Order) -> Result<(Command, Kind), Error> {
+    pub(super) fn prepare(
+        &self,
+        user: UserId,
+        order: Order,
+        symbols: &mut SymbolCache,
+    ) -> Result<(Command, Kind), Error> {
         match order {
             Order::Insert(request) => {
                 let form = InsertForm::try_from(&request)?;
                 let insert = InsertOrder {
                     user,
-                    instrument: instrument(&self.exchange, &form.symbol)?,
+                    instrument: symbols.instrument(&self.exchange, &form.symbol)?,
                     terms: form.terms,
                     client_order_id: form.client_order_id,
                 };
@@ -82,7 +114,7 @@ impl Trading {
             Order::CancelAll(request) => {
                 let (symbol, side) = wire::cancel_all(&request)?;
                 let instrument = match symbol {
-                    Some(symbol) => Some(instrument(&self.exchange, &symbol)?),
+                    Some(symbol) => Some(symbols.instrument(&self.exchange, &symbol)?),
                     None => None,
                 };
                 let command = Command::CancelAllOrders { user, instrument, side };
@@ -96,6 +128,12 @@ impl Trading {
         let answer = match told {
             Told::Accepted(outcome) => return Ok(outcome),
             Told::Other(answer) => answer,
+            Told::Misfit => {
+                return Err(Error::new(
+                    ErrorReason::Unspecified,
+                    "the answer does not fit the command",
+                ));
+            }
         };
         match (kind, answer) {
             (
