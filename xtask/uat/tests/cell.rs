@@ -19,7 +19,11 @@ fn run(program: &Path, words: &[&str], arguments: &[&str]) -> (CellRun, Vec<Stri
         spec: CellSpec {
             start: [&["exchange"], words].concat().into_iter().map(str::to_owned).collect(),
             env: BTreeMap::new(),
-            arguments: ["--json"].iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
+            arguments: ["--json"]
+                .iter()
+                .chain(arguments)
+                .map(|word| (*word).to_owned())
+                .collect(),
             limits: LIMITS,
             cgroup: None,
         },
@@ -46,8 +50,22 @@ fn the_reference_exchange_passes_in_a_sandbox() {
     let (run, events, log) = run(exchange(), &["serve"], &["--stage", "boot", "--stage", "recovery"]);
     let told = || format!("{run:?}\n{}\n{log}", events.join("\n"));
     assert_eq!(run.report.end, CellEnd::Tested { code: 0 }, "{}", told());
-    assert!(run.launches.iter().all(|launched| launched.asked && launched.trouble.is_none()), "{}", told());
-    assert!(run.report.peak.memory_bytes > 0 && run.report.peak.processes > 1, "{}", told());
-    assert!(events.iter().any(|event| event.contains(r#""event":"summary""#)), "{}", told());
+    assert!(
+        run.launches
+            .iter()
+            .all(|launched| launched.asked && launched.trouble.is_none()),
+        "{}",
+        told()
+    );
+    assert!(
+        run.report.peak.memory_bytes > 0 && run.report.peak.processes > 1,
+        "{}",
+        told()
+    );
+    assert!(
+        events.iter().any(|event| event.contains(r#""event":"summary""#)),
+        "{}",
+        told()
+    );
     assert!(log.contains("=== start 1 ==="), "{}", told());
 }

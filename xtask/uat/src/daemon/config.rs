@@ -110,7 +110,10 @@ impl Config {
         if !(1..=64).contains(&self.slots()) {
             return Some("slots: from 1 to 64".to_owned());
         }
-        let person = self.participants.iter().find(|(_, person)| person.host.is_some() && person.host_key.is_none());
+        let person = self
+            .participants
+            .iter()
+            .find(|(_, person)| person.host.is_some() && person.host_key.is_none());
         if let Some((name, _)) = person {
             return Some(format!("participants.{name}: a host needs its host_key"));
         }
@@ -120,7 +123,10 @@ impl Config {
                 text.is_empty() || text.starts_with('-') || text.chars().any(|c| c.is_control() || c.is_whitespace())
             })
         };
-        let person = self.participants.iter().find(|(_, person)| odd(&person.host) || odd(&person.user));
+        let person = self
+            .participants
+            .iter()
+            .find(|(_, person)| odd(&person.host) || odd(&person.user));
         person.map(|(name, _)| format!("participants.{name}: host and user are one word each"))
     }
 
@@ -142,7 +148,10 @@ mod tests {
             ("slots: 0", Some("slots: from 1 to 64")),
             ("limits: {wall_seconds: 1}", Some("wall_seconds must leave time")),
             ("participants: {alice: {host: dev}}", Some("needs its host_key")),
-            ("participants: {alice: {host: -oProxyCommand=x, host_key: k}}", Some("one word")),
+            (
+                "participants: {alice: {host: -oProxyCommand=x, host_key: k}}",
+                Some("one word"),
+            ),
             ("participants: {Alice: {}}", Some("a name")),
             ("slotz: 2", Some("slotz")),
         ];

@@ -84,12 +84,18 @@ fn remove(path: &Path) -> Result<()> {
 
 fn children(folder: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
-        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()),
+        Ok(entries) => Ok(entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| folder.display().to_string()),
     }
 }
 
 fn modified(path: &Path) -> SystemTime {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

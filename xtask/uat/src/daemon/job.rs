@@ -75,7 +75,9 @@ impl<'a> Job<'a> {
         tries.begun += 1;
         if tries.begun > TRIES {
             // The daemon itself went down with each of them.
-            return Ok(Try::Trouble("UAT was interrupted too often while it was judged".to_owned()));
+            return Ok(Try::Trouble(
+                "UAT was interrupted too often while it was judged".to_owned(),
+            ));
         }
         state.keep_tries(&self.participant, self.id, &tries)?;
         self.step("try begun");
@@ -84,7 +86,9 @@ impl<'a> Job<'a> {
         let judged = match result {
             Ok(judged) => judged,
             Err(error) => Ruling {
-                judged: nothing(Verdict::Infrastructure { why: one_line(&format!("{error:#}")) }),
+                judged: nothing(Verdict::Infrastructure {
+                    why: one_line(&format!("{error:#}")),
+                }),
                 manifest: None,
                 tests: None,
             },
@@ -160,7 +164,10 @@ impl<'a> Job<'a> {
     }
 
     fn stages_file(&self) -> std::path::PathBuf {
-        self.daemon.state.spool.result_file(&self.participant, self.id, ResultFile::Stages)
+        self.daemon
+            .state
+            .spool
+            .result_file(&self.participant, self.id, ResultFile::Stages)
     }
 
     /// Tells a verdict that no try came to.
@@ -186,7 +193,10 @@ impl<'a> Job<'a> {
         };
         let files = [
             (ResultFile::Log, log),
-            (ResultFile::Junit, report::junit(&result, &ruling.judged.record.cases)?.into_bytes()),
+            (
+                ResultFile::Junit,
+                report::junit(&result, &ruling.judged.record.cases)?.into_bytes(),
+            ),
             (ResultFile::Html, report::html(&result).into_bytes()),
             (ResultFile::Markdown, report::markdown(&result).into_bytes()),
             (ResultFile::Signature, self.daemon.signer.sign(&bytes)?),
@@ -218,7 +228,11 @@ impl<'a> Job<'a> {
             state.put_away(&self.participant, self.id)?;
             self.step("put away");
         }
-        let failed = result.stages.iter().find(|row| row.word() == "failed").map_or("", |row| row.stage.as_str());
+        let failed = result
+            .stages
+            .iter()
+            .find(|row| row.word() == "failed")
+            .map_or("", |row| row.stage.as_str());
         tracing::info!(
             participant = %self.participant,
             id = %self.id,
@@ -240,11 +254,20 @@ impl<'a> Job<'a> {
         if matches!(last, Some(Event::Finished { .. })) {
             return Ok(());
         }
-        let mut file = OpenOptions::new().append(true).create(true).open(&path).context("stages.jsonl")?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .context("stages.jsonl")?;
         if !told.is_empty() && !told.ends_with('\n') {
             file.write_all(b"\n")?;
         }
-        tell(&mut file, &Event::Finished { verdict: verdict.clone() })?;
+        tell(
+            &mut file,
+            &Event::Finished {
+                verdict: verdict.clone(),
+            },
+        )?;
         file.sync_all().context("stages.jsonl")
     }
 
@@ -252,7 +275,11 @@ impl<'a> Job<'a> {
         let tries = self.daemon.state.tries(&self.participant, self.id)?;
         let finished = now();
         let judged = &ruling.judged;
-        let claimed = if tries.claimed.is_empty() { &finished } else { &tries.claimed };
+        let claimed = if tries.claimed.is_empty() {
+            &finished
+        } else {
+            &tries.claimed
+        };
         Ok(JobResult {
             schema: JobResult::SCHEMA,
             participant: self.participant.clone(),

@@ -99,7 +99,12 @@ impl Trial<'_> {
             let (verdict, note) = match self.part(part, hidden, &mut judged, &mut tell) {
                 _ if self.cancel.is_cancelled() => (Verdict::Cancelled, None),
                 Ok(came) => came,
-                Err(error) => (Verdict::Infrastructure { why: one_line(&format!("{error:#}")) }, None),
+                Err(error) => (
+                    Verdict::Infrastructure {
+                        why: one_line(&format!("{error:#}")),
+                    },
+                    None,
+                ),
             };
             judged.timings.insert(part.to_owned(), begun.elapsed().as_secs_f64());
             judged.note = note;
@@ -146,9 +151,13 @@ impl Trial<'_> {
         let begun = Instant::now();
         let (record, timings) = (&mut judged.record, &mut judged.timings);
         let run = cell.run(self.cancel, |line| {
-            let Some(event) = record.take(line).context("what the tests tell")? else { return Ok(()) };
+            let Some(event) = record.take(line).context("what the tests tell")? else {
+                return Ok(());
+            };
             if matches!(event, Event::StageFinished(_)) {
-                timings.entry("first-stage".to_owned()).or_insert(begun.elapsed().as_secs_f64());
+                timings
+                    .entry("first-stage".to_owned())
+                    .or_insert(begun.elapsed().as_secs_f64());
             }
             tell(&event)
         });
@@ -176,14 +185,27 @@ fn verdict(
         CellEnd::Broke { limit, detail } => {
             return Ok((Verdict::BrokeLimits { limit: *limit }, Some(detail.clone())));
         }
-        CellEnd::TimedOut => return Ok((Verdict::TimedOut { seconds: limits.wall_seconds }, None)),
+        CellEnd::TimedOut => {
+            return Ok((
+                Verdict::TimedOut {
+                    seconds: limits.wall_seconds,
+                },
+                None,
+            ));
+        }
         CellEnd::Tested { code } => *code,
     };
     let Some(summary) = record.summary else {
-        bail!("the tests ended with code {code} and without a summary: {}", run.words.trim());
+        bail!(
+            "the tests ended with code {code} and without a summary: {}",
+            run.words.trim()
+        );
     };
     if summary.errors > 0 {
-        let message = record.first("error").and_then(|case| case.message.clone()).unwrap_or_default();
+        let message = record
+            .first("error")
+            .and_then(|case| case.message.clone())
+            .unwrap_or_default();
         bail!("{} cases could not be judged: {message}", summary.errors);
     }
     if !matches!(code, 0 | 100) {
@@ -197,7 +219,9 @@ fn verdict(
         }
     }
     if !summary.serves && !cases.iter().any(|case| case.outcome == "passed") {
-        let why = failed.and_then(|case| case.message.clone()).unwrap_or_else(|| "no health in time".to_owned());
+        let why = failed
+            .and_then(|case| case.message.clone())
+            .unwrap_or_else(|| "no health in time".to_owned());
         return Ok((Verdict::DidNotStart { why: one_line(&why) }, None));
     }
     if let Some(launched) = run.launches.iter().find(|launched| !launched.asked) {
@@ -207,13 +231,22 @@ fn verdict(
         };
         return Ok((Verdict::Crashed { how }, None));
     }
-    Ok((if failed.is_some() { Verdict::Failed } else { Verdict::Passed }, None))
+    Ok((
+        if failed.is_some() {
+            Verdict::Failed
+        } else {
+            Verdict::Passed
+        },
+        None,
+    ))
 }
 
 /// How often this machine's kernel killed somebody for want of memory.
 fn kernel_kills() -> u64 {
     let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
     count.unwrap_or(0)
 }
 

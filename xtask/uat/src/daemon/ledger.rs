@@ -65,13 +65,21 @@ impl Entry {
             tests: result.tests,
             verdict: result.verdict.clone(),
             finished: result.finished.clone(),
-            used_millis: if ours || rejudged { 0 } else { (result.ran_seconds * 1000.0) as u64 },
+            used_millis: if ours || rejudged {
+                0
+            } else {
+                (result.ran_seconds * 1000.0) as u64
+            },
             stages: result
                 .stages
                 .iter()
                 .map(|row| (row.number, (row.stage.clone(), row.word().to_owned())))
                 .collect(),
-            score: result.score.iter().find(|row| row.name == "closed-loop").and_then(|row| row.ratio),
+            score: result
+                .score
+                .iter()
+                .find(|row| row.name == "closed-loop")
+                .and_then(|row| row.ratio),
         }
     }
 
@@ -124,7 +132,10 @@ impl Ledger {
                 bail!("{}: number {} is out of order", wrong(), entry.number);
             }
             if entry.previous != read.head.unwrap_or_else(|| Digest::of(b"")) {
-                bail!("{}: the line before it is not the one that it was written behind", wrong());
+                bail!(
+                    "{}: the line before it is not the one that it was written behind",
+                    wrong()
+                );
             }
             read.head = Some(Digest::of(line));
             read.entries.push(entry);
@@ -144,13 +155,19 @@ impl Ledger {
         entry.previous = read.head.unwrap_or_else(|| Digest::of(b""));
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o644).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o644)
+            .open(&self.path)?;
         if read.torn > 0 {
             let length = file.metadata()?.len() - read.torn;
             tracing::warn!(bytes = read.torn, "the ledger's last line was torn by a crash: cut off");
             file.set_len(length)?;
         }
-        file.write_all(&line).and_then(|()| file.sync_all()).context("the ledger")?;
+        file.write_all(&line)
+            .and_then(|()| file.sync_all())
+            .context("the ledger")?;
         if entry.number == 0
             && let Some(folder) = self.path.parent()
         {
@@ -162,7 +179,11 @@ impl Ledger {
     /// Daemon and `rejudge` may write at the same time.
     fn lock(&self) -> Result<File> {
         let path = self.path.with_extension("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
         file.lock().with_context(|| path.display().to_string())?;
         Ok(file)
     }
@@ -237,7 +258,9 @@ mod tests {
             let lines = forge(text.lines().map(str::to_owned).collect());
             std::fs::write(&ledger.path, lines.join("\n") + "\n").expect("written");
             ledger.read().expect_err(name);
-            ledger.append(entry("d", 1)).expect_err("nothing is written behind a broken chain");
+            ledger
+                .append(entry("d", 1))
+                .expect_err("nothing is written behind a broken chain");
         }
     }
 

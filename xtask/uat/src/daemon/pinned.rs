@@ -74,7 +74,10 @@ pub fn install(program: &Path, commit: &str, proto: &Path, folder: &Path) -> Res
     let mut protos = Vec::new();
     proto_files(proto, proto, &mut protos)?;
     if protos.is_empty() {
-        bail!("{}: no .proto files: which contract do the tests go by?", proto.display());
+        bail!(
+            "{}: no .proto files: which contract do the tests go by?",
+            proto.display()
+        );
     }
     let about = About {
         commit: commit.to_owned(),

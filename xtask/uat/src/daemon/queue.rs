@@ -111,12 +111,16 @@ impl Queue {
 
     /// What a participant used so far.
     pub fn used(&self, participant: &Name) -> Duration {
-        self.people.get(participant).map_or(Duration::ZERO, |person| person.used)
+        self.people
+            .get(participant)
+            .map_or(Duration::ZERO, |person| person.used)
     }
 
     /// Jobs that run.
     pub fn running(&self) -> impl Iterator<Item = (&Name, &Job)> {
-        self.people.iter().filter_map(|(name, person)| Some((name, person.running.as_ref()?)))
+        self.people
+            .iter()
+            .filter_map(|(name, person)| Some((name, person.running.as_ref()?)))
     }
 
     /// Jobs that wait, next first, were all slots to become free one after the other.
@@ -135,7 +139,12 @@ impl Queue {
         let mut decisions = match event {
             Event::Arrived(participant, job) => self.arrived(participant, job),
             Event::Cancelled(participant, id) => self.cancelled(participant, id),
-            Event::Ended { participant, id, used, trouble } => self.ended(participant, id, used, trouble),
+            Event::Ended {
+                participant,
+                id,
+                used,
+                trouble,
+            } => self.ended(participant, id, used, trouble),
             Event::Hold(held) => {
                 self.held = held;
                 Vec::new()
@@ -148,7 +157,9 @@ impl Queue {
     fn arrived(&mut self, participant: Name, job: Job) -> Vec<Decision> {
         let person = self.people.entry(participant.clone()).or_default();
         let same = |other: &Option<Job>| {
-            other.as_ref().is_some_and(|other| (other.id, other.attempt) == (job.id, job.attempt))
+            other
+                .as_ref()
+                .is_some_and(|other| (other.id, other.attempt) == (job.id, job.attempt))
         };
         if same(&person.waiting) || same(&person.running) {
             return Vec::new();
@@ -160,7 +171,10 @@ impl Queue {
         };
         let by = newer.id;
         person.waiting = Some(newer);
-        older.map(|older| Decision::Supersede(participant, older, by)).into_iter().collect()
+        older
+            .map(|older| Decision::Supersede(participant, older, by))
+            .into_iter()
+            .collect()
     }
 
     fn cancelled(&mut self, participant: Name, id: SubmissionId) -> Vec<Decision> {

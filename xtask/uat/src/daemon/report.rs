@@ -19,7 +19,9 @@ pub(crate) fn markdown(result: &JobResult) -> String {
         let _ = writeln!(page, "- {name}: {}", one(&value));
     }
     if !result.stages.is_empty() {
-        page.push_str("\n| | stage | passed | failed | error | blocked | skipped | |\n|--:|---|--:|--:|--:|--:|--:|---|\n");
+        page.push_str(
+            "\n| | stage | passed | failed | error | blocked | skipped | |\n|--:|---|--:|--:|--:|--:|--:|---|\n",
+        );
         for row in &result.stages {
             let _ = writeln!(
                 page,
@@ -35,7 +37,11 @@ pub(crate) fn markdown(result: &JobResult) -> String {
             );
         }
     }
-    for (outcome, title) in [("failed", "Failed"), ("error", "Not judged, by our fault"), ("skipped", "Skipped")] {
+    for (outcome, title) in [
+        ("failed", "Failed"),
+        ("error", "Not judged, by our fault"),
+        ("skipped", "Skipped"),
+    ] {
         let mut cases = result.cases.iter().filter(|case| case.outcome == outcome).peekable();
         if cases.peek().is_some() {
             let _ = write!(page, "\n## {title}\n");
@@ -60,21 +66,34 @@ pub(crate) fn markdown(result: &JobResult) -> String {
         for row in &result.score {
             let ratio = row.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
             let name = format!("{} {} ({})", row.case, row.name, row.unit);
-            let _ = writeln!(page, "| {} | {:.1} | {:.1} | {ratio} |", cell(&name), row.exchange, row.echo);
+            let _ = writeln!(
+                page,
+                "| {} | {:.1} | {:.1} | {ratio} |",
+                cell(&name),
+                row.exchange,
+                row.echo
+            );
         }
     }
     page
 }
 
 fn facts(result: &JobResult) -> Vec<(&'static str, String)> {
-    let digest = |digest: &Option<optivex_bundle::digest::Digest>| digest.map_or("none".to_owned(), |it| it.to_string());
+    let digest =
+        |digest: &Option<optivex_bundle::digest::Digest>| digest.map_or("none".to_owned(), |it| it.to_string());
     let commit = result.commit.clone().unwrap_or_else(|| "unknown".to_owned());
     let dirty = if result.dirty { ", with changes beside it" } else { "" };
     let mut facts = vec![
         ("submission", format!("{} (attempt {})", result.id, result.attempt)),
         ("commit", format!("{commit}{dirty}")),
         ("received", result.received.clone()),
-        ("finished", format!("{}, after {:.1} s of waiting and {:.1} s of testing", result.finished, result.waited_seconds, result.ran_seconds)),
+        (
+            "finished",
+            format!(
+                "{}, after {:.1} s of waiting and {:.1} s of testing",
+                result.finished, result.waited_seconds, result.ran_seconds
+            ),
+        ),
         ("SHA-256 of the bundle", result.submission.to_string()),
         ("SHA-256 of the tests", digest(&result.tests)),
         ("SHA-256 of the contract", digest(&result.contract)),
@@ -85,7 +104,12 @@ fn facts(result: &JobResult) -> Vec<(&'static str, String)> {
     if let Some(note) = &result.note {
         facts.push(("note", note.clone()));
     }
-    facts.extend(result.troubles.iter().map(|trouble| ("a try that we lost", trouble.clone())));
+    facts.extend(
+        result
+            .troubles
+            .iter()
+            .map(|trouble| ("a try that we lost", trouble.clone())),
+    );
     facts
 }
 
@@ -115,7 +139,12 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}pre{overflow:auto;backgr
 pub(crate) fn html(result: &JobResult) -> String {
     let text = |text: &str| escape(printable(text).as_str()).into_owned();
     let mut page = head(&format!("{}: {}", result.participant, result.verdict));
-    let _ = write!(page, "<h1>{}: {}</h1>\n<dl>\n", result.participant, text(&result.verdict.to_string()));
+    let _ = write!(
+        page,
+        "<h1>{}: {}</h1>\n<dl>\n",
+        result.participant,
+        text(&result.verdict.to_string())
+    );
     for (name, value) in facts(result) {
         let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", text(&value));
     }
@@ -218,10 +247,23 @@ pub(crate) fn junit(result: &JobResult, cases: &[Case]) -> Result<String> {
                 .filter(|case| case.stage == row.stage)
                 .map(|case| {
                     let story = case.story.clone().unwrap_or_default();
-                    (case.case.as_str(), case.seconds, Outcome::of(&case.outcome), format!("{}\n{story}", case.title))
+                    (
+                        case.case.as_str(),
+                        case.seconds,
+                        Outcome::of(&case.outcome),
+                        format!("{}\n{story}", case.title),
+                    )
                 })
                 .collect();
-            suite(writer, row.number, &row.stage, &timestamp, row.seconds, result, &of_stage)?;
+            suite(
+                writer,
+                row.number,
+                &row.stage,
+                &timestamp,
+                row.seconds,
+                result,
+                &of_stage,
+            )?;
         }
         Ok(())
     })?;
@@ -283,7 +325,11 @@ fn suite(
                 ];
                 properties.into_iter().try_for_each(|(name, value)| {
                     let property = [("name", name), ("value", value.as_str())];
-                    writer.create_element("property").with_attributes(property).write_empty().map(drop)
+                    writer
+                        .create_element("property")
+                        .with_attributes(property)
+                        .write_empty()
+                        .map(drop)
                 })
             })?;
             cases.iter().try_for_each(|case| test_case(writer, name, case))?;

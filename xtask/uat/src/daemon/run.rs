@@ -59,7 +59,11 @@ struct Daemon {
 /// Takes the spool: there is one daemon at a time.
 pub fn lock(context: &Context) -> Result<File> {
     let path = context.state.file("daemon.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)?;
     match file.try_lock() {
         Ok(()) => {
             std::fs::write(&path, format!("{}\n", std::process::id()))?;
@@ -81,7 +85,9 @@ pub fn run(context: Context, until: Until) -> Result<()> {
     let (sender, wakes) = channel();
     listen_to_signals(&sender)?;
     // Notifications are a comfort: without them the next scan finds it.
-    let _watcher = watch(&context, &sender).inspect_err(|error| tracing::warn!("no notifications: {error:#}")).ok();
+    let _watcher = watch(&context, &sender)
+        .inspect_err(|error| tracing::warn!("no notifications: {error:#}"))
+        .ok();
     let slots = context.config.slots();
     let mut daemon = Daemon {
         queue: Queue::new(slots as usize),
@@ -109,7 +115,8 @@ impl Daemon {
     fn recover(&mut self) -> Result<()> {
         let read = self.context.ledger.read()?;
         for entry in &read.entries {
-            self.queue.has_used(entry.participant.clone(), Duration::from_millis(entry.used_millis));
+            self.queue
+                .has_used(entry.participant.clone(), Duration::from_millis(entry.used_millis));
             self.counts.judged(&entry.verdict);
         }
         let context = Arc::clone(&self.context);
@@ -203,7 +210,12 @@ impl Daemon {
             // Nothing could be written: to go on would be to lose what comes next.
             Err(error) => return Err(anyhow::anyhow!("{participant} {id}: {error}")),
         };
-        self.take(Event::Ended { participant, id, used, trouble })
+        self.take(Event::Ended {
+            participant,
+            id,
+            used,
+            trouble,
+        })
     }
 
     /// Looks at everything that may have changed: the spool, an operator's words, the disk, the clock.
@@ -225,7 +237,11 @@ impl Daemon {
         }
         let known: Vec<(Name, SubmissionId)> = {
             let running = self.running.keys().cloned();
-            let waiting = self.queue.waiting().into_iter().map(|(name, job)| (name.clone(), job.id));
+            let waiting = self
+                .queue
+                .waiting()
+                .into_iter()
+                .map(|(name, job)| (name.clone(), job.id));
             running.chain(waiting).collect()
         };
         for (participant, id) in known {
@@ -288,7 +304,8 @@ impl Daemon {
                 let slot = self.free_slots.pop().context("the queue keeps to the slots")?;
                 self.claim(&participant, &job)?;
                 let cancel = Cancel::default();
-                self.running.insert((participant.clone(), job.id), (slot, cancel.clone()));
+                self.running
+                    .insert((participant.clone(), job.id), (slot, cancel.clone()));
                 let sender = self.sender.clone();
                 std::thread::spawn(move || {
                     let begun = Instant::now();
@@ -310,7 +327,11 @@ impl Daemon {
             Decision::Drop(participant, job) => self.tell_untested(&participant, &job, Verdict::Cancelled)?,
             Decision::GiveUp(participant, job) => {
                 let tries = context.state.tries(&participant, job.id)?;
-                let why = tries.troubles.last().cloned().unwrap_or_else(|| "UAT was interrupted".to_owned());
+                let why = tries
+                    .troubles
+                    .last()
+                    .cloned()
+                    .unwrap_or_else(|| "UAT was interrupted".to_owned());
                 self.tell_untested(&participant, &job, Verdict::Infrastructure { why })?;
             }
             Decision::Stop(participant, id) => {
@@ -350,7 +371,12 @@ impl Daemon {
             slots: self.context.config.slots(),
             tests: tests.as_ref().map(|tests| tests.digest),
             contract: tests.as_ref().map(|tests| tests.contract),
-            queue: self.queue.waiting().into_iter().map(|(name, job)| (name.clone(), job.id)).collect(),
+            queue: self
+                .queue
+                .waiting()
+                .into_iter()
+                .map(|(name, job)| (name.clone(), job.id))
+                .collect(),
         };
         let heartbeat = Duration::from_secs(UatStatus::HEARTBEAT_SECONDS);
         if let Some((when, told)) = &self.told
@@ -359,8 +385,16 @@ impl Daemon {
         {
             return Ok(());
         }
-        let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        write_json(&self.context.state.spool.status_file(), &UatStatus { written, ..status.clone() })?;
+        let written = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        write_json(
+            &self.context.state.spool.status_file(),
+            &UatStatus {
+                written,
+                ..status.clone()
+            },
+        )?;
         // Pages and numbers are no reason to stop judging.
         for told in [
             scoreboard::write(&self.context),

@@ -57,9 +57,14 @@ impl Board {
                 continue;
             }
             let row = board.rows.entry(entry.participant.clone()).or_default();
-            let stages: BTreeMap<u32, String> =
-                entry.stages.iter().map(|(number, (_, word))| (*number, word.clone())).collect();
-            board.stages.extend(entry.stages.iter().map(|(number, (slug, _))| (*number, slug.clone())));
+            let stages: BTreeMap<u32, String> = entry
+                .stages
+                .iter()
+                .map(|(number, (_, word))| (*number, word.clone()))
+                .collect();
+            board
+                .stages
+                .extend(entry.stages.iter().map(|(number, (slug, _))| (*number, slug.clone())));
             let passed = stages.values().filter(|word| *word == "passed").count();
             if entry.rejudged {
                 row.trend.pop();
@@ -93,7 +98,10 @@ impl Board {
 pub(crate) fn sparkline(trend: &[usize], of: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let top = of.max(1);
-    trend.iter().map(|passed| BARS[(passed * (BARS.len() - 1) / top).min(BARS.len() - 1)]).collect()
+    trend
+        .iter()
+        .map(|passed| BARS[(passed * (BARS.len() - 1) / top).min(BARS.len() - 1)])
+        .collect()
 }
 
 /// A letter for a stage.
@@ -110,7 +118,11 @@ pub(crate) fn letter(word: Option<&String>) -> char {
 
 pub(crate) fn write(context: &Context) -> Result<()> {
     let page = html(&Board::read(context)?);
-    let path = context.config.scoreboard.clone().unwrap_or_else(|| context.state.file("scoreboard.html"));
+    let path = context
+        .config
+        .scoreboard
+        .clone()
+        .unwrap_or_else(|| context.state.file("scoreboard.html"));
     if std::fs::read(&path).is_ok_and(|old| old == page.as_bytes()) {
         return Ok(());
     }
@@ -122,7 +134,11 @@ fn html(board: &Board) -> String {
     let mut page = report::head("Optivex scoreboard");
     page.push_str("<h1>Scoreboard</h1>\n");
     if let Some(since) = &board.frozen {
-        let _ = writeln!(page, "<p><strong>Frozen</strong>: what was judged after {} is not shown.</p>", text(since));
+        let _ = writeln!(
+            page,
+            "<p><strong>Frozen</strong>: what was judged after {} is not shown.</p>",
+            text(since)
+        );
     }
     page.push_str("<table><tr><th></th>");
     for (number, slug) in &board.stages {
@@ -138,7 +154,12 @@ fn html(board: &Board) -> String {
                 _ => "skipped",
             };
             let title = format!("{slug}: {}", word.map_or("not run", String::as_str));
-            let _ = write!(page, "<td class={class} title=\"{}\">{}</td>", text(&title), letter(word));
+            let _ = write!(
+                page,
+                "<td class={class} title=\"{}\">{}</td>",
+                text(&title),
+                letter(word)
+            );
         }
         let verdict = row.verdict.as_ref().map_or_else(String::new, ToString::to_string);
         let score = row.score.map_or_else(String::new, |score| format!("{score:.3}"));
@@ -178,7 +199,10 @@ mod tests {
             verdict,
             finished: format!("2027-01-01T00:{minute:02}:00.000Z"),
             used_millis: 0,
-            stages: (1..).zip(words).map(|(number, word)| (number, (format!("s{number}"), (*word).to_owned()))).collect(),
+            stages: (1..)
+                .zip(words)
+                .map(|(number, word)| (number, (format!("s{number}"), (*word).to_owned())))
+                .collect(),
             score: None,
         }
     }
@@ -194,13 +218,23 @@ mod tests {
             entry("a", 5, &["failed", "blocked"], Verdict::Failed),
         ];
         let board = Board::of(&entries, ["c".parse().expect("a name")].iter(), None);
-        let ranks: Vec<_> = board.ranked().into_iter().map(|(name, row)| (name.as_str(), row.trend.clone())).collect();
+        let ranks: Vec<_> = board
+            .ranked()
+            .into_iter()
+            .map(|(name, row)| (name.as_str(), row.trend.clone()))
+            .collect();
         assert_eq!(ranks, [("b", vec![2]), ("a", vec![1, 1, 0]), ("c", vec![])]);
-        assert_eq!(board.rows[&"a".parse::<Name>().expect("a name")].last_change, "2027-01-01T00:05:00.000Z");
+        assert_eq!(
+            board.rows[&"a".parse::<Name>().expect("a name")].last_change,
+            "2027-01-01T00:05:00.000Z"
+        );
 
         let frozen = Board::of(&entries, [].iter(), Some("2027-01-01T00:04:30.000Z".to_owned()));
         let a = &frozen.rows[&"a".parse::<Name>().expect("a name")];
-        assert_eq!((a.trend.as_slice(), a.last_change.as_str()), (&[1, 1][..], "2027-01-01T00:01:00.000Z"));
+        assert_eq!(
+            (a.trend.as_slice(), a.last_change.as_str()),
+            (&[1, 1][..], "2027-01-01T00:01:00.000Z")
+        );
         let page = html(&frozen);
         assert!(page.contains("Frozen") && page.contains("<th>a</th>"), "{page}");
     }

@@ -40,7 +40,11 @@ impl Standing {
 
     /// At the start, then from time to time; sooner after trouble, which may have passed.
     pub(crate) fn is_due(&self) -> bool {
-        let every = if self.trouble.is_some() { self.every.min(Duration::from_secs(60)) } else { self.every };
+        let every = if self.trouble.is_some() {
+            self.every.min(Duration::from_secs(60))
+        } else {
+            self.every
+        };
         self.enabled && !self.runs && self.began.is_none_or(|began| began.elapsed() >= every)
     }
 
@@ -77,14 +81,25 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     }
     let config = &context.config.self_test;
     let tests = context.tests()?;
-    let sound = trial(context, &tests, "self-test-reference", &config.reference, BTreeMap::new())?;
+    let sound = trial(
+        context,
+        &tests,
+        "self-test-reference",
+        &config.reference,
+        BTreeMap::new(),
+    )?;
     if sound.0 != Verdict::Passed {
         bail!("the reference exchange does not pass: {}{}", sound.0, sound.1);
     }
     let fault = BTreeMap::from([("OPTIVEX_FAULT".to_owned(), config.fault.clone())]);
     let faulty = trial(context, &tests, "self-test-faulty", &config.faulty, fault)?;
     if faulty.0 != Verdict::Failed {
-        bail!("the exchange with the fault {} does not fail: {}{}", config.fault, faulty.0, faulty.1);
+        bail!(
+            "the exchange with the fault {} does not fail: {}{}",
+            config.fault,
+            faulty.0,
+            faulty.1
+        );
     }
     Ok(())
 }
@@ -102,7 +117,11 @@ fn trial(
     let app = work.join("app");
     fresh(&app)?;
     fs::copy(program, app.join("exchange")).with_context(|| program.display().to_string())?;
-    let arguments: Vec<String> = config.stages.iter().flat_map(|stage| ["--stage".to_owned(), stage.clone()]).collect();
+    let arguments: Vec<String> = config
+        .stages
+        .iter()
+        .flat_map(|stage| ["--stage".to_owned(), stage.clone()])
+        .collect();
     let subject = Subject {
         app,
         start: vec!["exchange".to_owned(), "serve".to_owned()],
@@ -121,7 +140,12 @@ fn trial(
     let judged = trial.run(|_| Ok(()));
     let failed = judged.record.first("failed");
     let detail = failed.map_or(String::new(), |case| {
-        format!(": {}/{}: {}", case.stage, case.case, case.message.as_deref().unwrap_or("hidden"))
+        format!(
+            ": {}/{}: {}",
+            case.stage,
+            case.case,
+            case.message.as_deref().unwrap_or("hidden")
+        )
     });
     Ok((judged.verdict, detail))
 }
@@ -133,13 +157,20 @@ mod tests {
     #[test]
     fn what_it_holds() {
         let mut standing = Standing::new(&SelfTest::default());
-        assert!(standing.is_due() && standing.holds().is_some(), "before the first one nothing is judged");
+        assert!(
+            standing.is_due() && standing.holds().is_some(),
+            "before the first one nothing is judged"
+        );
         standing.begin();
         assert!(!standing.is_due() && standing.runs());
         standing.ended(None);
         assert_eq!((standing.holds(), standing.is_due()), (None, false));
         standing.begin();
-        assert_eq!(standing.holds(), None, "a later one does not stop the queue while it runs");
+        assert_eq!(
+            standing.holds(),
+            None,
+            "a later one does not stop the queue while it runs"
+        );
         standing.ended(Some("why".to_owned()));
         assert_eq!(standing.holds().as_deref(), Some("self-test: why"));
         let disabled = Standing::new(&SelfTest {

@@ -64,7 +64,9 @@ impl Signer {
     /// Whether the signature in this file is ours, and of these bytes.
     pub fn verify(&self, bytes: &[u8], signature: &Path) -> Result<()> {
         let mut command = Command::new("ssh-keygen");
-        command.args(["-Y", "verify", "-n", NAMESPACE, "-I", SIGNER, "-f"]).arg(self.allowed());
+        command
+            .args(["-Y", "verify", "-n", NAMESPACE, "-I", SIGNER, "-f"])
+            .arg(self.allowed());
         command.arg("-s").arg(signature);
         done(&fed(&mut command, bytes)?, "the signature")
     }
@@ -109,6 +111,9 @@ mod tests {
         let other = Signer::new(&at("other")).expect("a key");
         std::fs::write(at("sig"), other.sign(b"result").expect("signed")).expect("written");
         signer.verify(b"result", &at("sig")).expect_err("of somebody else");
-        assert_eq!(Signer::new(&at("key")).expect("the same").public_key().expect("read"), signer.public_key().expect("read"));
+        assert_eq!(
+            Signer::new(&at("key")).expect("the same").public_key().expect("read"),
+            signer.public_key().expect("read")
+        );
     }
 }

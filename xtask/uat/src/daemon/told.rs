@@ -16,11 +16,21 @@ const CASES_MAX: usize = 10_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
-    RunStarted { seed: u64, cases: u32 },
-    StageStarted { stage: String, number: u32, title: String },
+    RunStarted {
+        seed: u64,
+        cases: u32,
+    },
+    StageStarted {
+        stage: String,
+        number: u32,
+        title: String,
+    },
     CaseFinished(Box<Case>),
     StageFinished(StageRow),
-    Summary { serves: bool, error: u32 },
+    Summary {
+        serves: bool,
+        error: u32,
+    },
     #[serde(other)]
     Other,
 }
@@ -123,7 +133,9 @@ impl Record {
             case.story = (case.outcome != "passed").then(|| "This case is hidden: it tells only its title.".to_owned());
         }
         case.story = case.story.map(|story| cut(&printable(&story)));
-        case.message = case.message.map(|message| cut(&printable(&message).replace(['\n', '\t'], " ")));
+        case.message = case
+            .message
+            .map(|message| cut(&printable(&message).replace(['\n', '\t'], " ")));
         let event = Event::CaseFinished {
             stage: case.stage.clone(),
             case: case.case.clone(),
@@ -204,7 +216,10 @@ fn cut(text: &str) -> String {
     if text.len() <= STORY_MAX {
         return text.to_owned();
     }
-    let end = (0..=STORY_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=STORY_MAX)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     format!("{}\n… {} bytes more", &text[..end], text.len() - end)
 }
 
@@ -225,7 +240,11 @@ mod tests {
         record.take(&case(true, "failed")).expect("an event");
         record.begin_hidden();
         record.take(&case(false, "error")).expect("an event");
-        let told: Vec<_> = record.cases.iter().map(|case| (case.message.as_deref(), case.story.as_deref())).collect();
+        let told: Vec<_> = record
+            .cases
+            .iter()
+            .map(|case| (case.message.as_deref(), case.story.as_deref()))
+            .collect();
         let hidden = (None, Some("This case is hidden: it tells only its title."));
         assert_eq!(told, [(Some("m\u{fffd}[2J"), Some("s")), hidden, hidden]);
     }
@@ -242,9 +261,20 @@ mod tests {
         record.begin_hidden();
         record.take(&row(0, 1)).expect("an event");
         let row = &record.stages[&2];
-        assert_eq!((row.passed, row.failed, row.seconds, row.word()), (11, 1, 1.0, "failed"));
-        record.take(r#"{"event":"summary","serves":true,"error":2,"passed":3}"#).expect("an event");
-        assert_eq!(record.summary, Some(Summary { serves: true, errors: 2 }));
+        assert_eq!(
+            (row.passed, row.failed, row.seconds, row.word()),
+            (11, 1, 1.0, "failed")
+        );
+        record
+            .take(r#"{"event":"summary","serves":true,"error":2,"passed":3}"#)
+            .expect("an event");
+        assert_eq!(
+            record.summary,
+            Some(Summary {
+                serves: true,
+                errors: 2
+            })
+        );
         assert_eq!(record.take(r#"{"event":"news"}"#).expect("an event"), None);
         assert!(record.take("tests that panic").is_err());
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,7 +103,9 @@ impl Cell<'_> {
         if let Some(account) = self.account {
             command.uid(account).gid(account);
         }
-        let mut child = command.spawn().context("cannot start bwrap: is bubblewrap installed?")?;
+        let mut child = command
+            .spawn()
+            .context("cannot start bwrap: is bubblewrap installed?")?;
         let pid = Pid::from_raw(i32::try_from(child.id())?).context("the cell's pid")?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let words = std::thread::spawn(move || stderr.map(newest).unwrap_or_default());
@@ -143,7 +145,9 @@ impl Cell<'_> {
         let report: CellReport = match path.exists() {
             true => super::read_json(&path)?,
             false if cancel.is_cancelled() => CellReport {
-                end: CellEnd::Trouble { message: "cancelled".to_owned() },
+                end: CellEnd::Trouble {
+                    message: "cancelled".to_owned(),
+                },
                 survivors: Vec::new(),
                 peak: Default::default(),
             },
@@ -170,7 +174,10 @@ impl Cell<'_> {
         chown(self.out, Some(account), Some(account)).with_context(|| self.out.display().to_string())?;
         for path in [self.app, self.tests, self.out, self.program] {
             for folder in path.ancestors().skip(1) {
-                let mode = fs::metadata(folder).with_context(|| folder.display().to_string())?.permissions().mode();
+                let mode = fs::metadata(folder)
+                    .with_context(|| folder.display().to_string())?
+                    .permissions()
+                    .mode();
                 if mode & 0o001 == 0 {
                     bail!(
                         "as root, submissions run as user {account}, to whom {} is closed: make it 0711, or put \
@@ -209,7 +216,10 @@ fn events(stdout: impl Read, event: &mut impl FnMut(&str) -> Result<()>) -> Resu
     let mut line = Vec::new();
     loop {
         line.clear();
-        let length = (&mut reader).take(EVENT_MAX).read_until(b'\n', &mut line).context("the tests' events")?;
+        let length = (&mut reader)
+            .take(EVENT_MAX)
+            .read_until(b'\n', &mut line)
+            .context("the tests' events")?;
         if length == 0 {
             return Ok(());
         }
@@ -230,19 +240,10 @@ fn newest(stream: impl Read) -> String {
     let mut chunk = [0; 4096];
     while let Ok(length @ 1..) = reader.read(&mut chunk) {
         bytes.extend(&chunk[..length]);
-        let surplus = bytes.len().saturating_sub(usize::try_from(WORDS_MAX).unwrap_or(usize::MAX));
+        let surplus = bytes
+            .len()
+            .saturating_sub(usize::try_from(WORDS_MAX).unwrap_or(usize::MAX));
         bytes.drain(..surplus);
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A folder of its own below `parent`, emptied of what an interrupted run left.
-pub(crate) fn fresh(path: &Path) -> Result<PathBuf> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| path.display().to_string());
-        }
-        _ => fs::create_dir_all(path).with_context(|| path.display().to_string())?,
-    }
-    Ok(path.to_owned())
 }

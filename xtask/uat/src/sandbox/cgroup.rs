@@ -28,7 +28,11 @@ impl Delegated {
         let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let group = root.join(path);
         let has = fs::read_to_string(group.join("cgroup.controllers")).ok()?;
-        if path.is_empty() || !CONTROLLERS.iter().all(|name| has.split_whitespace().any(|word| word == *name)) {
+        if path.is_empty()
+            || !CONTROLLERS
+                .iter()
+                .all(|name| has.split_whitespace().any(|word| word == *name))
+        {
             return None;
         }
         let leaf = group.join("daemon");
@@ -115,7 +119,9 @@ pub(crate) fn broken(job: &Path) -> Result<Option<Limit>> {
     for entry in fs::read_dir(job).context("the job's control group")?.flatten() {
         let counted = |file: &str, event: &str| {
             let text = fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix(event)?.strip_prefix(' '));
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(event)?.strip_prefix(' '));
             line.is_some_and(|count| count != "0")
         };
         if counted("memory.events", "oom_kill") {
@@ -156,7 +162,11 @@ mod tests {
         fs::create_dir(&launch).expect("a folder");
         let cases = [
             ("low 0\nhigh 0\nmax 9\noom 0\noom_kill 0\n", "max 0\n", None),
-            ("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n", "max 0\n", Some(Limit::Memory)),
+            (
+                "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n",
+                "max 0\n",
+                Some(Limit::Memory),
+            ),
             ("oom_kill 0\n", "max 3\n", Some(Limit::Processes)),
         ];
         for (memory, pids, limit) in cases {

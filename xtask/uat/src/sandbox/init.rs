@@ -26,7 +26,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut peak = Usage::default();
     let (end, survivors) = match tested(&spec, &mut peak) {
         Ok(ended) => ended,
-        Err(error) => (CellEnd::Trouble { message: format!("{error:#}") }, Vec::new()),
+        Err(error) => (
+            CellEnd::Trouble {
+                message: format!("{error:#}"),
+            },
+            Vec::new(),
+        ),
     };
     super::write_json(&in_cell("out").join(out::REPORT), &CellReport { end, survivors, peak })?;
     Ok(ExitCode::SUCCESS)
@@ -105,10 +110,16 @@ fn watch(spec: &CellSpec, peak: &mut Usage) -> Result<Option<CellEnd>> {
     *peak = peak.most(now);
     let broke = |limit, detail| Ok(Some(CellEnd::Broke { limit, detail }));
     if now.processes >= limits.processes {
-        return broke(Limit::Processes, format!("{} processes and threads at a time", limits.processes));
+        return broke(
+            Limit::Processes,
+            format!("{} processes and threads at a time", limits.processes),
+        );
     }
     if now.memory_bytes > limits.memory_bytes && procfs::shared_once(&processes) > limits.memory_bytes {
-        return broke(Limit::Memory, format!("more than {}", bytes_for_people(limits.memory_bytes)));
+        return broke(
+            Limit::Memory,
+            format!("more than {}", bytes_for_people(limits.memory_bytes)),
+        );
     }
     if homes.full(limits) || tmp.full(limits) {
         return broke(Limit::Data, format!("{} of files", bytes_for_people(limits.data_bytes)));
@@ -151,8 +162,11 @@ fn killed_by_limit() -> Result<Option<CellEnd>> {
         libc::SIGXCPU => Some((Limit::Cpu, "SIGXCPU")),
         _ => None,
     };
-    Ok(launches.iter().find_map(|launched| broke(launched.code)).map(|(limit, signal)| CellEnd::Broke {
-        limit,
-        detail: format!("ended by {signal}"),
-    }))
+    Ok(launches
+        .iter()
+        .find_map(|launched| broke(launched.code))
+        .map(|(limit, signal)| CellEnd::Broke {
+            limit,
+            detail: format!("ended by {signal}"),
+        }))
 }

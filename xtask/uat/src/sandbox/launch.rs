@@ -28,12 +28,22 @@ pub(crate) fn run() -> Result<ExitCode> {
     let number = next_number()?;
     match launch(number) {
         Ok((code, asked)) => {
-            tell(&Launched { launch: number, code, asked, trouble: None })?;
+            tell(&Launched {
+                launch: number,
+                code,
+                asked,
+                trouble: None,
+            })?;
             Ok(u8::try_from(code).unwrap_or(u8::MAX).into())
         }
         Err(error) => {
             let trouble = Some(format!("{error:#}"));
-            tell(&Launched { launch: number, code: 0, asked: false, trouble })?;
+            tell(&Launched {
+                launch: number,
+                code: 0,
+                asked: false,
+                trouble,
+            })?;
             Err(error)
         }
     }
@@ -43,7 +53,10 @@ fn launch(number: u32) -> Result<(i32, bool)> {
     let spec: CellSpec = super::read_json(&in_cell("out").join(out::SPEC))?;
     let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set"));
     let listen = variable("OPTIVEX_LISTEN")?;
-    let (data, users) = (PathBuf::from(variable("OPTIVEX_DATA_DIR")?), PathBuf::from(variable("OPTIVEX_USERS")?));
+    let (data, users) = (
+        PathBuf::from(variable("OPTIVEX_DATA_DIR")?),
+        PathBuf::from(variable("OPTIVEX_USERS")?),
+    );
     let previous = Previous::of(&data)?;
     previous.gone()?;
 
@@ -68,7 +81,13 @@ fn launch(number: u32) -> Result<(i32, bool)> {
 
     let mut command = Command::new("bwrap");
     command
-        .args(mounts::submission(&scratch, &data, &users, filter.as_raw_fd(), info.as_raw_fd())?)
+        .args(mounts::submission(
+            &scratch,
+            &data,
+            &users,
+            filter.as_raw_fd(),
+            info.as_raw_fd(),
+        )?)
         .arg("--")
         .args([&in_sandbox_program(), "inner"])
         .arg(serde_json::to_string(&spec.limits)?)
@@ -94,7 +113,9 @@ fn launch(number: u32) -> Result<(i32, bool)> {
     if let Some(cgroup) = &spec.cgroup {
         super::cgroup::enter(cgroup, number, &spec.limits)?;
     }
-    let mut child = command.spawn().context("cannot start bwrap: is bubblewrap installed?")?;
+    let mut child = command
+        .spawn()
+        .context("cannot start bwrap: is bubblewrap installed?")?;
     drop((filter, info));
     let log = PrintedLog::open(&in_cell("out"), number, spec.limits.log_bytes)?;
     let readers = [
@@ -163,8 +184,13 @@ struct Previous(PathBuf);
 
 impl Previous {
     fn of(data: &Path) -> Result<Self> {
-        let home = data.parent().and_then(Path::file_name).context("OPTIVEX_DATA_DIR is in no folder")?;
-        Ok(Self(in_cell("out").join(format!("namespace-{}", home.to_string_lossy()))))
+        let home = data
+            .parent()
+            .and_then(Path::file_name)
+            .context("OPTIVEX_DATA_DIR is in no folder")?;
+        Ok(Self(
+            in_cell("out").join(format!("namespace-{}", home.to_string_lossy())),
+        ))
     }
 
     fn gone(&self) -> Result<()> {
@@ -204,7 +230,10 @@ fn next_number() -> Result<u32> {
 fn tell(launched: &Launched) -> Result<()> {
     let mut line = serde_json::to_string(launched)?;
     line.push('\n');
-    let mut file = OpenOptions::new().append(true).create(true).open(in_cell("out").join(out::LAUNCHES))?;
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(in_cell("out").join(out::LAUNCHES))?;
     // One write: lines of launchers that end at once stay whole.
     file.write_all(line.as_bytes()).context("telling how it ended")
 }

@@ -104,7 +104,13 @@ impl Files {
             std::fs::rename(self.tail_path("new"), self.tail_path("old"))?;
         }
         if self.tail.is_none() {
-            self.tail = Some(OpenOptions::new().create(true).write(true).truncate(true).open(self.tail_path("new"))?);
+            self.tail = Some(
+                OpenOptions::new()
+                    .create(true)
+                    .write(true)
+                    .truncate(true)
+                    .open(self.tail_path("new"))?,
+            );
             self.in_tail = 0;
         }
         if let Some(file) = &mut self.tail {
@@ -177,7 +183,11 @@ mod tests {
         assert!(text.contains("=== … ==="), "{text}");
         assert!(text.len() as u64 <= limit + 60, "{}", text.len());
         assert!(log.newest().ends_with("line 999"));
-        assert!(!path.join(out::OVER_LOG).exists(), "{} bytes were printed", log.lock().printed);
+        assert!(
+            !path.join(out::OVER_LOG).exists(),
+            "{} bytes were printed",
+            log.lock().printed
+        );
     }
 
     #[test]

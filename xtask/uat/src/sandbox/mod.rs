@@ -33,8 +33,8 @@ use rustix::process::WaitStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use cell::{Cell, CellRun, Cancel};
-pub(crate) use mounts::{has_size, missing_programs};
+pub use cell::{Cancel, Cell, CellRun};
+pub(crate) use mounts::missing_programs;
 pub use spec::{CellEnd, CellReport, CellSpec, Launched, Usage};
 
 /// Parts of a cell that are processes of this program, by its hidden subcommands.
@@ -81,7 +81,10 @@ fn code_of_wait(status: WaitStatus) -> i32 {
 }
 
 fn code_of(status: ExitStatus) -> i32 {
-    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+    status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(255)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {

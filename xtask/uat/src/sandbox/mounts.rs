@@ -49,7 +49,7 @@ impl Arguments {
 }
 
 /// bubblewrap before 0.6 cannot bound a private file system: then the watch alone does.
-pub(crate) fn has_size() -> bool {
+fn has_size() -> bool {
     static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *HAS.get_or_init(|| {
         std::process::Command::new("bwrap")
@@ -73,8 +73,14 @@ pub(crate) struct CellFolders<'a> {
 pub(crate) fn cell(folders: &CellFolders<'_>, data_bytes: u64) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     for word in [
-        "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent",
-        "--new-session", "--as-pid-1",
+        "--unshare-user",
+        "--unshare-net",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--die-with-parent",
+        "--new-session",
+        "--as-pid-1",
     ] {
         arguments.add([&word]);
     }
@@ -82,7 +88,11 @@ pub(crate) fn cell(folders: &CellFolders<'_>, data_bytes: u64) -> Vec<OsString> 
     arguments.add([&"--ro-bind", &"/", &"/", &"--dev", &"/dev", &"--proc", &"/proc"]);
     // Mounted over /tmp: the one folder that every machine has, and in which nothing of this is visible outside.
     arguments.add([&"--tmpfs", &"/tmp", &"--dir", &in_cell("")]);
-    for (what, name) in [(folders.app, "app"), (folders.tests, "tests"), (folders.program, "uat-daemon")] {
+    for (what, name) in [
+        (folders.app, "app"),
+        (folders.tests, "tests"),
+        (folders.program, "uat-daemon"),
+    ] {
         arguments.add([&"--ro-bind", &what, &in_cell(name)]);
     }
     arguments.add([&"--bind", &folders.out, &in_cell("out")]);
@@ -96,21 +106,30 @@ pub(crate) fn cell(folders: &CellFolders<'_>, data_bytes: u64) -> Vec<OsString> 
 }
 
 /// A submission: a system to run programs on, its bundle, its data, its users file.
-pub(crate) fn submission(
-    scratch: &Path,
-    data: &Path,
-    users: &Path,
-    filter: i32,
-    info: i32,
-) -> Result<Vec<OsString>> {
+pub(crate) fn submission(scratch: &Path, data: &Path, users: &Path, filter: i32, info: i32) -> Result<Vec<OsString>> {
     let mut arguments = Arguments::default();
     for word in [
-        "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-        "--die-with-parent", "--new-session", "--as-pid-1",
+        "--unshare-user",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+        "--die-with-parent",
+        "--new-session",
+        "--as-pid-1",
     ] {
         arguments.add([&word]);
     }
-    arguments.add([&"--uid", &"1000", &"--gid", &"1000", &"--hostname", &"uat", &"--cap-drop", &"ALL"]);
+    arguments.add([
+        &"--uid",
+        &"1000",
+        &"--gid",
+        &"1000",
+        &"--hostname",
+        &"uat",
+        &"--cap-drop",
+        &"ALL",
+    ]);
     arguments.add([&"--ro-bind", &"/usr", &"/usr"]);
     for folder in OUTSIDE_USR {
         match fs::read_link(folder) {

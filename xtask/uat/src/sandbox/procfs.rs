@@ -12,7 +12,8 @@ use super::spec::Usage;
 
 /// The pid namespace of a process, by its name in /proc.
 pub(crate) fn pid_namespace(pid: Pid) -> Result<String> {
-    let link = fs::read_link(format!("/proc/{}/ns/pid", pid.as_raw_nonzero())).context("the sandbox's pid namespace")?;
+    let link =
+        fs::read_link(format!("/proc/{}/ns/pid", pid.as_raw_nonzero())).context("the sandbox's pid namespace")?;
     Ok(link.to_string_lossy().into_owned())
 }
 
@@ -27,9 +28,8 @@ pub(crate) fn pids() -> Result<Vec<i32>> {
 /// Processes that share a namespace of the given kind; without those that may not be looked at, which are somebody
 /// else's.
 pub(crate) fn in_namespace(kind: &str, namespace: &str) -> Result<Vec<i32>> {
-    let is = |pid: &i32| {
-        fs::read_link(format!("/proc/{pid}/ns/{kind}")).is_ok_and(|link| link.as_os_str() == namespace)
-    };
+    let is =
+        |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/{kind}")).is_ok_and(|link| link.as_os_str() == namespace);
     Ok(pids()?.into_iter().filter(is).collect())
 }
 
@@ -105,7 +105,8 @@ pub(crate) fn usage(processes: &[Sandboxed]) -> Usage {
 /// Their memory with pages that several of them share counted once. Dear: only for the moment that decides.
 pub(crate) fn shared_once(processes: &[Sandboxed]) -> u64 {
     let of = |process: &Sandboxed| {
-        let Ok(rollup) = fs::read_to_string(Path::new("/proc").join(process.pid.to_string()).join("smaps_rollup")) else {
+        let Ok(rollup) = fs::read_to_string(Path::new("/proc").join(process.pid.to_string()).join("smaps_rollup"))
+        else {
             return process.memory;
         };
         let kib = |name: &str| {
@@ -129,7 +130,10 @@ mod tests {
     fn a_status() {
         let status = "Name:\tpython3\nState:\tS (sleeping)\nNSpid:\t77\t2\nThreads:\t3\nRssAnon:\t 100 kB\nRssFile:\t 900 kB\nRssShmem:\t 4 kB\n";
         let process = parse(i32::MAX, status).expect("a sandboxed one");
-        assert_eq!((process.name.as_str(), process.threads, process.memory), ("python3", 3, 104 << 10));
+        assert_eq!(
+            (process.name.as_str(), process.threads, process.memory),
+            ("python3", 3, 104 << 10)
+        );
         assert_eq!(parse(1, &status.replace("77\t2", "77")), None, "of the cell itself");
         assert_eq!(parse(1, &status.replace("S (s", "Z (z")), None, "dead");
         assert_eq!(parse(1, "nothing"), None);

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
 };
 
 /// Refused with EPERM, whatever the arguments.
@@ -95,7 +96,10 @@ pub(crate) fn filter() -> Result<Vec<u8>> {
     // The two filters are one program: where the first allows, the second decides.
     let first = allowed_to_next(program)?;
     let refused = REFUSED.iter().map(|call| (*call, Vec::new()));
-    let second = compile(refused.chain([(libc::SYS_clone, namespaces()?), (libc::SYS_socket, sockets()?)]), libc::EPERM)?;
+    let second = compile(
+        refused.chain([(libc::SYS_clone, namespaces()?), (libc::SYS_socket, sockets()?)]),
+        libc::EPERM,
+    )?;
     Ok(first.into_iter().chain(second).flat_map(|step| bytes(&step)).collect())
 }
 
@@ -113,8 +117,14 @@ fn compile(calls: impl Iterator<Item = (libc::c_long, Vec<SeccompRule>)>, errno:
 
 /// `clone` into a new namespace; its flags are the first argument.
 fn namespaces() -> Result<Vec<SeccompRule>> {
-    let flags: Vec<u64> = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| NEW_NAMESPACES & bit != 0).collect();
-    flags.into_iter().map(|flag| rule(SeccompCmpOp::MaskedEq(flag), flag)).collect()
+    let flags: Vec<u64> = (0..u64::BITS)
+        .map(|bit| 1 << bit)
+        .filter(|bit| NEW_NAMESPACES & bit != 0)
+        .collect();
+    flags
+        .into_iter()
+        .map(|flag| rule(SeccompCmpOp::MaskedEq(flag), flag))
+        .collect()
 }
 
 /// Sockets of the families that an exchange has a use for are allowed; the families up to the largest one that the
@@ -155,10 +165,17 @@ fn allowed_to_next(program: BpfProgram) -> Result<BpfProgram> {
     let length = u32::try_from(program.len())?;
     Ok((1..)
         .zip(program)
-        .map(|(next, step)| match step.code == RETURN && step.k == libc::SECCOMP_RET_ALLOW {
-            true => sock_filter { code: JUMP, jt: 0, jf: 0, k: length - next },
-            false => step,
-        })
+        .map(
+            |(next, step)| match step.code == RETURN && step.k == libc::SECCOMP_RET_ALLOW {
+                true => sock_filter {
+                    code: JUMP,
+                    jt: 0,
+                    jf: 0,
+                    k: length - next,
+                },
+                false => step,
+            },
+        )
         .collect())
 }
 

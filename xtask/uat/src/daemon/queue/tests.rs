@@ -29,9 +29,16 @@ fn ended(number: usize, text: &str, used: u64, trouble: bool) -> Event {
 #[test]
 fn a_newer_one_takes_the_place_of_the_one_that_waits() {
     let mut queue = Queue::new(1);
-    assert_eq!(queue.take(Event::Arrived(name(1), job("a", 1))), [Decision::Start(name(1), job("a", 1))]);
+    assert_eq!(
+        queue.take(Event::Arrived(name(1), job("a", 1))),
+        [Decision::Start(name(1), job("a", 1))]
+    );
     assert_eq!(queue.take(Event::Arrived(name(1), job("b", 2))), []);
-    assert_eq!(queue.take(Event::Arrived(name(1), job("b", 2))), [], "it was seen before");
+    assert_eq!(
+        queue.take(Event::Arrived(name(1), job("b", 2))),
+        [],
+        "it was seen before"
+    );
     assert_eq!(
         queue.take(Event::Arrived(name(1), job("c", 3))),
         [Decision::Supersede(name(1), job("b", 2), id("c"))]
@@ -41,7 +48,10 @@ fn a_newer_one_takes_the_place_of_the_one_that_waits() {
         queue.take(Event::Arrived(name(1), job("b", 2))),
         [Decision::Supersede(name(1), job("b", 2), id("c"))]
     );
-    assert_eq!(queue.take(ended(1, "a", 5, false)), [Decision::Start(name(1), job("c", 3))]);
+    assert_eq!(
+        queue.take(ended(1, "a", 5, false)),
+        [Decision::Start(name(1), job("c", 3))]
+    );
 }
 
 #[test]
@@ -52,11 +62,24 @@ fn who_has_used_the_least_goes_next() {
     queue.take(Event::Arrived(name(3), job("x", 1)));
     queue.take(Event::Arrived(name(1), job("a", 2)));
     queue.take(Event::Arrived(name(2), job("b", 3)));
-    assert_eq!(queue.waiting().into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), [name(2), name(1)]);
-    assert_eq!(queue.take(ended(3, "x", 50, false)), [Decision::Start(name(2), job("b", 3))]);
+    assert_eq!(
+        queue
+            .waiting()
+            .into_iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>(),
+        [name(2), name(1)]
+    );
+    assert_eq!(
+        queue.take(ended(3, "x", 50, false)),
+        [Decision::Start(name(2), job("b", 3))]
+    );
     // 3 has used 50 by now, and is before 1.
     queue.take(Event::Arrived(name(3), job("y", 4)));
-    assert_eq!(queue.take(ended(2, "b", 1, false)), [Decision::Start(name(3), job("y", 4))]);
+    assert_eq!(
+        queue.take(ended(2, "b", 1, false)),
+        [Decision::Start(name(3), job("y", 4))]
+    );
 }
 
 #[test]
@@ -97,9 +120,15 @@ fn cancelled() {
     queue.take(Event::Arrived(name(1), job("a", 1)));
     queue.take(Event::Arrived(name(2), job("b", 2)));
     assert_eq!(queue.take(Event::Cancelled(name(1), id("b"))), [], "another's");
-    assert_eq!(queue.take(Event::Cancelled(name(2), id("b"))), [Decision::Drop(name(2), job("b", 2))]);
+    assert_eq!(
+        queue.take(Event::Cancelled(name(2), id("b"))),
+        [Decision::Drop(name(2), job("b", 2))]
+    );
     assert_eq!(queue.take(Event::Cancelled(name(2), id("b"))), [], "it is gone");
-    assert_eq!(queue.take(Event::Cancelled(name(1), id("a"))), [Decision::Stop(name(1), id("a"))]);
+    assert_eq!(
+        queue.take(Event::Cancelled(name(1), id("a"))),
+        [Decision::Stop(name(1), id("a"))]
+    );
     assert_eq!(queue.take(ended(1, "a", 1, false)), []);
 }
 
@@ -140,7 +169,8 @@ impl World {
                 assert!(self.people[&other].0 >= used, "{other} has used less than {number}");
             }
             self.started.push((self.now, number));
-            self.ends.insert((self.now + Self::seconds(number), number, self.people[&number].1));
+            self.ends
+                .insert((self.now + Self::seconds(number), number, self.people[&number].1));
         }
     }
 }
