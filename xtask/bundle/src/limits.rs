@@ -79,6 +79,8 @@ pub struct Limits {
     pub result_bytes: u64,
     /// Results of one participant that are kept; the oldest go first.
     pub results_kept: u64,
+    /// Deployments that a status lists; the newest.
+    pub listed: u64,
 }
 
 /// The program's.
@@ -116,6 +118,7 @@ pub const LIMITS: Limits = Limits {
     result_file_bytes: 16 * MIB,
     result_bytes: 64 * MIB,
     results_kept: 200,
+    listed: 20,
 };
 
 const _: () = assert!(LIMITS.faults().is_none(), "LIMITS contradict one another");
@@ -208,7 +211,10 @@ impl Limits {
                 self.result_file_bytes <= self.result_bytes,
                 "result_file_bytes must fit into result_bytes",
             ),
-            (self.results_kept >= 1, "one result must be kept"),
+            (
+                1 <= self.listed && self.listed <= self.results_kept,
+                "what is listed must be kept",
+            ),
         ];
         let mut index = 0;
         while index < rules.len() {

@@ -160,6 +160,8 @@ pub enum Reason {
     TooMany,
     /// There is no such deployment of this participant.
     Unknown,
+    /// It is not over, so there is no result.
+    NotYet,
     /// It is over already.
     Over,
     /// UAT has no room.

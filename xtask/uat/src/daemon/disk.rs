@@ -42,7 +42,7 @@ pub(crate) fn free(folder: &Path) -> Result<u64> {
 
 /// Removes bundles that were judged, the oldest first, until so much is free; then results beyond the number that is
 /// kept of each participant, which goes by itself. What was removed.
-pub fn collect(context: &Context, wanted: u64) -> Result<Vec<PathBuf>> {
+pub(super) fn collect(context: &Context, wanted: u64) -> Result<Vec<PathBuf>> {
     let mut removed = surplus_results(context)?;
     let mut bundles = children(&context.state.all_done())?
         .into_iter()

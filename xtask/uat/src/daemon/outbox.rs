@@ -2,8 +2,8 @@
 //! for it; what does not arrive is sent again, later and later, until it does.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use optivex_bundle::digest::{Digest, SubmissionId};
+use optivex_bundle::delivery;
+use optivex_bundle::digest::SubmissionId;
 use optivex_bundle::durable;
 use optivex_bundle::names::Name;
-use optivex_bundle::spool::{Receipt, ResultFile, State};
+use optivex_bundle::spool::{Receipt, State};
 use optivex_bundle::wire::Answer;
 
 use super::config::Participant;
@@ -27,8 +28,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 /// One sending takes at most this long.
 const SENDING: Duration = Duration::from_secs(300);
-/// Bytes of the receiver's answer.
-const ANSWER_MAX: u64 = 64 << 10;
+/// Bytes of what ssh says.
+const WORDS_MAX: u64 = 64 << 10;
 
 /// The thread that sends.
 pub(crate) struct Sending {
@@ -144,7 +145,7 @@ fn send(context: &Context, participant: &Name, id: SubmissionId, current: &Mutex
     *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
     let words = std::thread::spawn(move || {
         let mut text = String::new();
-        let _ = stderr.map(|stderr| stderr.take(ANSWER_MAX).read_to_string(&mut text));
+        let _ = stderr.map(|stderr| stderr.take(WORDS_MAX).read_to_string(&mut text));
         text
     });
     let (over, is_over) = channel::<()>();
@@ -157,7 +158,10 @@ fn send(context: &Context, participant: &Name, id: SubmissionId, current: &Mutex
             }
         });
         let written = stdin.map_or(Ok(()), |stdin| result(context, participant, id, stdin));
-        let answer = stdout.context("ssh has no output").and_then(answered);
+        let answer = stdout.context("ssh has no output").and_then(|stdout| {
+            let limits = &context.bench.limits;
+            Ok(delivery::read_answer(&mut BufReader::new(stdout), limits)?)
+        });
         drop(over);
         // Its answer says more than a broken pipe.
         answer.and_then(|answer| written.map(|()| answer))
@@ -178,7 +182,7 @@ fn send(context: &Context, participant: &Name, id: SubmissionId, current: &Mutex
     }
 }
 
-/// Writes a result as [`optivex_bundle::wire`] has it.
+/// Writes a result as [`delivery`] has it.
 fn result(context: &Context, participant: &Name, id: SubmissionId, mut out: impl Write) -> Result<()> {
     let spool = &context.state.spool;
     let result = spool.read_result(participant, id)?.context("the result is gone")?;
@@ -193,38 +197,9 @@ fn result(context: &Context, participant: &Name, id: SubmissionId, mut out: impl
     let state = State::Done {
         verdict: result.verdict,
     };
-    line(&mut out, &Answer::Job { receipt, state })?;
-    for name in ResultFile::ALL {
-        let path = spool.result_file(participant, id, name);
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| path.display().to_string()),
-        };
-        let mut bytes = Vec::new();
-        (&mut file)
-            .take(context.bench.limits.result_file_bytes)
-            .read_to_end(&mut bytes)?;
-        let (size, sha256) = (bytes.len() as u64, Digest::of(&bytes));
-        line(&mut out, &Answer::File { name, size, sha256 })?;
-        out.write_all(&bytes)?;
-    }
-    line(&mut out, &Answer::Done)
-}
-
-fn line(out: &mut impl Write, answer: &Answer) -> Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    out.write_all(&line).and_then(|()| out.flush()).context("sending")
-}
-
-fn answered(stdout: impl Read) -> Result<Answer> {
-    let mut line = String::new();
-    BufReader::new(stdout.take(ANSWER_MAX)).read_line(&mut line)?;
-    if line.is_empty() {
-        bail!("no answer");
-    }
-    serde_json::from_str(&line).context("the answer")
+    let limits = &context.bench.limits;
+    delivery::send(&mut out, &receipt, &state, &spool.result(participant, id), limits)?;
+    delivery::tell(&mut out, &Answer::Done).context("sending")
 }
 
 fn ssh(context: &Context, participant: &Name, home: &Participant) -> Result<Option<Command>> {
