@@ -4,6 +4,10 @@
 //! [`Ask::Submit`], once it reads [`Answer::Go`], the bytes of the bundle from that offset on. The gate writes
 //! [`Answer`]s, one a line; after [`Answer::File`] come exactly that file's bytes. The last answer is always
 //! [`Answer::Done`], [`Answer::Again`] or [`Answer::Refused`]: without one of them the connection broke.
+//!
+//! A result goes home in the same words, from UAT's daemon to the standard input of `optivex-receive` on the dev machine:
+//! [`Answer::Job`], then an [`Answer::File`] with its bytes for each file, then [`Answer::Done`]. The receiver answers
+//! with one line, [`Answer::Done`] once all of it is on disk, or [`Answer::Refused`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

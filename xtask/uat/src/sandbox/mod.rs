@@ -34,7 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use cell::{Cancel, Cell, CellRun};
-pub(crate) use mounts::{has_size, missing_programs};
+pub(crate) use mounts::missing_programs;
 pub use spec::{CellEnd, CellReport, CellSpec, Launched, Usage};
 
 /// Parts of a cell that are processes of this program, by its hidden subcommands.
