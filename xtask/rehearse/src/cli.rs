@@ -42,6 +42,17 @@ pub struct Options {
     pub keep: bool,
 }
 
+impl Options {
+    /// This program's arguments for the same in another role.
+    fn arguments(&self, role: &str) -> Vec<String> {
+        let mut arguments = vec![role.to_owned(), format!("--participants={}", self.participants)];
+        if self.keep {
+            arguments.push("--keep".to_owned());
+        }
+        arguments
+    }
+}
+
 #[derive(Subcommand)]
 enum Act {
     /// Looks around in a rehearsal that stands: a shell, or a command, beside the hosts or on one of them.
@@ -54,6 +65,8 @@ enum Act {
     },
     #[command(name = rehearsal::INSIDE, hide = true)]
     Inside(Options),
+    #[command(name = rehearsal::PERFORM, hide = true)]
+    Perform(Options),
     #[command(name = hosts::BE_A_HOST, hide = true)]
     BeAHost,
 }
@@ -64,7 +77,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => rehearse(&cli.options),
         Some(Act::Enter { host, command }) => enter(host.as_deref(), &command),
-        Some(Act::Inside(options)) => dirs().and_then(|dirs| rehearsal::inside(&dirs, &options)),
+        Some(Act::Inside(options)) => {
+            dirs().and_then(|dirs| world::init(&dirs, &options.arguments(rehearsal::PERFORM)))
+        }
+        Some(Act::Perform(options)) => dirs().and_then(|dirs| rehearsal::perform(&dirs, &options)),
         Some(Act::BeAHost) => hosts::be_a_host().map(|()| Exit::Ok),
     };
     result
@@ -86,12 +102,7 @@ fn rehearse(options: &Options) -> Result<Exit> {
     // All that comes from a network, while there is one.
     drop(Moto::start(&target_dir()?, None)?);
     Programs::build()?;
-    let mut arguments = vec![rehearsal::INSIDE.to_owned()];
-    arguments.push(format!("--participants={}", options.participants));
-    if options.keep {
-        arguments.push("--keep".to_owned());
-    }
-    let status = world::run(&dirs, &arguments)?;
+    let status = world::run(&dirs, &options.arguments(rehearsal::INSIDE))?;
     let exit = world::exit_of(status);
     let held = world::leave(&dirs)?;
     if !held.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use optivex_bundle::moment::Moment;
+
 use super::{LOGIN, REGION};
 use crate::hosts::MANAGER;
 
@@ -15,6 +17,7 @@ pub(super) const UAT: &str = "uat";
 pub(super) struct Inventory {
     pub(super) ami: String,
     pub(super) subnet: String,
+    pub(super) end: Moment,
     /// Names and public keys.
     pub(super) participants: Vec<(String, String)>,
     /// Of dev machines.
@@ -23,11 +26,11 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub(super) fn text(&self) -> String {
-        let Self { ami, subnet, .. } = self;
+        let Self { ami, subnet, end, .. } = self;
         let packages = self.packages.join(", ");
         let mut text = format!(
             "# Written by cargo xtask rehearse.\n\
-             program: {{id: {PROGRAM}, end: 2099-01-01T00:00:00Z, budget_usd: 100000000}}\n\
+             program: {{id: {PROGRAM}, end: {end}, budget_usd: 100000}}\n\
              aws:\n\
              \x20 region: {REGION}\n\
              \x20 ami: {ami}\n\
@@ -59,35 +62,26 @@ pub(super) fn name(index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use expect_test::expect;
+    use std::path::Path;
 
     use super::*;
 
     #[test]
     fn as_a_manager_writes_it() {
         let inventory = Inventory {
-            ami: "ami-1".to_owned(),
-            subnet: "subnet-1".to_owned(),
-            participants: vec![(name(0), "ssh-ed25519 AAAA alice".to_owned())],
+            ami: "ami-0123456789abcdef0".to_owned(),
+            subnet: "subnet-0123456789abcdef0".to_owned(),
+            end: Moment::from_unix_s(4_000_000_000),
+            participants: vec![(
+                name(0),
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmjWCJ3ZnV2ZzVqZ3F3ZXJ0eXVpb3Bhc2RmZ2hqa2x6 alice".to_owned(),
+            )],
             packages: vec!["optivex-rehearsal".to_owned()],
         };
-        expect![[r##"
-            # Written by cargo xtask rehearse.
-            program: {id: rehearsal, end: 2099-01-01T00:00:00Z, budget_usd: 100000000}
-            aws:
-              region: eu-central-1
-              ami: ami-1
-              subnet: subnet-1
-              ingress: [198.51.100.1/32]
-              connect: private
-              login: admin
-            roles:
-              dev: {instance_type: t3.large, disk_gib: 40, packages: [optivex-rehearsal]}
-              uat: {instance_type: c7i.2xlarge, disk_gib: 80, slots: 2, tools: manager}
-            uat: [{id: uat}]
-            participants:
-            - {id: alice, keys: ["ssh-ed25519 AAAA alice"], branch: alice, uat: uat}
-        "##]].assert_eq(&inventory.text());
+        let read = optivex_bundle::inventory::Inventory::parse(&inventory.text(), Path::new("inventory.yaml"));
+        let read = read.unwrap_or_else(|error| panic!("{error}\n{}", inventory.text()));
+        let machines: Vec<String> = read.machines().map(|machine| machine.id.to_string()).collect();
+        assert_eq!(machines, ["uat", "alice"]);
         assert_eq!([name(3), name(4)], ["dan", "team-5"]);
     }
 }

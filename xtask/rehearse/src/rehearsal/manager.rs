@@ -144,12 +144,6 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// What it said so far, on either stream.
-    pub(super) fn said(&self) -> String {
-        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        format!("{}{}", read(&self.out), read(&self.log))
-    }
-
     /// How it ended, if it did.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for provision")

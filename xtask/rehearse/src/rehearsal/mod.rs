@@ -20,12 +20,14 @@ use crate::hosts::{Bridge, Hosts, Image, Places};
 use crate::moto::{Moto, target_dir};
 use crate::packages;
 use crate::steps::Steps;
-use crate::world::{self, Dirs};
+use crate::world::Dirs;
 
 pub use standing::Standing;
 
 /// The argument with which this program is the first process of the rehearsal's world.
 pub const INSIDE: &str = "inside";
+/// The argument with which that starts the rehearsal.
+pub const PERFORM: &str = "perform";
 
 /// As the inventory names it.
 const REGION: &str = "eu-central-1";
@@ -41,12 +43,11 @@ struct Stage<'a> {
 }
 
 /// Runs it, in a world of its own.
-pub fn inside(dirs: &Dirs, options: &Options) -> Result<Exit> {
-    let _lock = world::enter(dirs)?;
+pub fn perform(dirs: &Dirs, options: &Options) -> Result<Exit> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let interruption = listen(Arc::clone(&interrupted))?;
     let mut steps = Steps::new(Arc::clone(&interrupted));
-    let result = perform(dirs, options, &mut steps, &interrupted, &interruption);
+    let result = play(dirs, options, &mut steps, &interrupted, &interruption);
     println!("\n{}", steps.table());
     match result {
         Ok(()) => Ok(Exit::Ok),
@@ -71,7 +72,7 @@ fn listen(interrupted: Arc<AtomicBool>) -> Result<Receiver<()>> {
     Ok(told)
 }
 
-fn perform(
+fn play(
     dirs: &Dirs,
     options: &Options,
     steps: &mut Steps,

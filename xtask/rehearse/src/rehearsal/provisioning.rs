@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use optivex_bundle::moment::Moment;
+
 use super::Stage;
 use super::inventory::{self, Inventory, PROGRAM, UAT};
 use crate::hosts::Seen;
@@ -14,6 +16,8 @@ use crate::steps::Steps;
 
 /// Exit code of provisioning: some hosts are done and some are not.
 const SOME_FAILED: i32 = 104;
+/// Twelve weeks.
+const PROGRAM_S: u64 = 12 * 7 * 86_400;
 /// For what the kernel does in its own time.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -35,6 +39,7 @@ pub(super) fn build_up(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<()> {
         ];
         let inventory = Inventory {
             ami: first("RegisterImage", &image, "imageId")?,
+            end: Moment::from_unix_s(Moment::now().unix_s() + PROGRAM_S),
             subnet: first("DescribeSubnets", &[], "subnetId")?,
             participants: Vec::new(),
             packages: Vec::new(),
@@ -215,10 +220,11 @@ fn held(stage: &Stage<'_>) -> Result<Vec<String>> {
 /// Processes of the rehearsal's world beside the rehearsal and moto.
 fn processes() -> Result<Vec<String>> {
     let mut found = Vec::new();
+    let own = std::process::id().to_string();
     for entry in fs::read_dir("/proc").context("cannot read the processes")? {
         let entry = entry.context("cannot read the processes")?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == "1" {
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == "1" || name == own {
             continue;
         }
         let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
