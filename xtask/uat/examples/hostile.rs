@@ -68,7 +68,7 @@ fn fill(folder: &str) {
     for number in 0_u64.. {
         let path = Path::new(folder).join(format!("{number}"));
         let Ok(mut file) = File::create(path) else { continue };
-        for _ in 0..64 {
+        for _ in 0..16 {
             if file.write_all(&block).is_err() {
                 break;
             }
@@ -124,7 +124,6 @@ fn daemonized() {
 
 /// Looks for anybody who listens, and goes on as an exchange.
 fn scanner() {
-    std::thread::spawn(|| {});
     let mut found = Vec::new();
     let addresses = [
         "127.0.0.1",
@@ -143,7 +142,9 @@ fn scanner() {
         };
         for port in ports {
             let to = SocketAddr::new(address, port);
-            if TcpStream::connect_timeout(&to, Duration::from_millis(20)).is_ok() {
+            // A socket whose own port is the one it asks for is connected to itself.
+            let somebody = |stream: TcpStream| stream.local_addr().ok() != stream.peer_addr().ok();
+            if TcpStream::connect_timeout(&to, Duration::from_millis(20)).is_ok_and(somebody) {
                 found.push(to);
             }
         }
