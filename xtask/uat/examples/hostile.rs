@@ -102,12 +102,15 @@ fn sleeper() {
     }
 }
 
-/// Serves, and dies when the first client has come.
+/// Serves, and dies of the hundredth piece of what it is sent.
 fn crash_late() {
-    let mut child = proxied(|_| std::thread::sleep(Duration::from_millis(300)));
-    std::thread::sleep(Duration::from_secs(3));
-    let _ = child.kill();
-    std::process::exit(3);
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut child = proxied(move |_| {
+        if heard.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 100 {
+            std::process::exit(3);
+        }
+    });
+    let _ = child.wait();
 }
 
 /// A grandchild in a session of its own outlives whoever is killed by group.
