@@ -33,6 +33,9 @@ struct Arguments {
     /// Only this case, SLUG or STAGE/SLUG (repeatable)
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
+    /// Hidden cases: run them with the others, leave them out, or run nothing else
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Hidden::With)]
+    hidden: Hidden,
     /// Stop at the first case that fails; one case at a time
     #[arg(long)]
     until_first_failure: bool,
@@ -60,6 +63,17 @@ struct Arguments {
     /// Write Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+}
+
+/// Which of the hidden and the other cases run.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    /// All cases.
+    With,
+    /// Those that tell what they do.
+    Without,
+    /// Hidden ones.
+    Only,
 }
 
 fn load_time(text: &str) -> Result<Duration, String> {
@@ -193,13 +207,16 @@ fn select(arguments: &Arguments) -> Result<Vec<Selected>, String> {
         .filter(|stage| arguments.stage.is_empty() || arguments.stage.iter().any(|slug| slug == stage.slug))
         .map(|stage| {
             let wanted = |case: &&optivex_system_tests::case::Case| {
-                arguments.case.is_empty() || arguments.case.iter().any(|name| fits(name, stage.slug, case.slug))
+                let named =
+                    arguments.case.is_empty() || arguments.case.iter().any(|name| fits(name, stage.slug, case.slug));
+                named && (arguments.hidden == Hidden::With || case.hidden == (arguments.hidden == Hidden::Only))
             };
             (*stage, stage.cases.iter().filter(wanted).copied().collect::<Vec<_>>())
         })
         .filter(|(_, cases)| !cases.is_empty())
         .collect();
-    if selected.is_empty() {
+    // That none of them is hidden is no mistake.
+    if selected.is_empty() && arguments.hidden == Hidden::With {
         return Err("no case is in these stages".to_owned());
     }
     Ok(selected)

@@ -166,6 +166,8 @@ pub struct Summary {
     pub subject: String,
     /// Seed of the run: `--seed` gives the same random cases again.
     pub seed: u64,
+    /// Whether the exchange served, whenever it was to be started; a target always does.
+    pub serves: bool,
     /// When it began.
     pub started: String,
     /// How long it took.
@@ -292,6 +294,7 @@ pub async fn run(selected: &[Selected], subject: &Subject, options: &Options, re
     let summary = Summary {
         subject: subject.name().to_owned(),
         seed: options.seed,
+        serves: subject.serves().await,
         started,
         seconds: begun.elapsed().as_secs_f64(),
         stages,

@@ -134,6 +134,11 @@ impl Subject {
         }
     }
 
+    /// Whether it came up whenever it was started.
+    pub async fn serves(&self) -> bool {
+        !matches!(*self.state.lock().await, State::Down(_))
+    }
+
     async fn start(&self) -> Verdict<Box<Running>> {
         let Some(launcher) = &self.launcher else {
             return Err(Stop::trouble("nothing to launch"));

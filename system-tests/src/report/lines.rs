@@ -20,6 +20,12 @@ impl<W: Write> Reporter for JsonLines<W> {
                 }
                 line
             }
+            Event::CaseFinished(case) => {
+                let mut line = json!(event);
+                // For people, so that whoever collects events need not know how a hint is told.
+                line["story"] = super::story(case).into();
+                line
+            }
             _ => json!(event),
         };
         // A reader that went away does not end the run: the files are still to be written.

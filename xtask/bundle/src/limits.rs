@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// What a participant may use. Whatever comes from outside is held against one of these where it comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     // On the wire.
     /// Bytes of one request line, its newline included.
@@ -78,6 +79,8 @@ pub struct Limits {
     pub result_bytes: u64,
     /// Results of one participant that are kept; the oldest go first.
     pub results_kept: u64,
+    /// Deployments that a status lists; the newest.
+    pub listed: u64,
 }
 
 /// The program's.
@@ -115,9 +118,16 @@ pub const LIMITS: Limits = Limits {
     result_file_bytes: 16 * MIB,
     result_bytes: 64 * MIB,
     results_kept: 200,
+    listed: 20,
 };
 
 const _: () = assert!(LIMITS.faults().is_none(), "LIMITS contradict one another");
+
+impl Default for Limits {
+    fn default() -> Self {
+        LIMITS
+    }
+}
 
 impl Limits {
     /// The first contradiction among them, if any. Checked when this crate is compiled for [`LIMITS`]; for
@@ -201,7 +211,10 @@ impl Limits {
                 self.result_file_bytes <= self.result_bytes,
                 "result_file_bytes must fit into result_bytes",
             ),
-            (self.results_kept >= 1, "one result must be kept"),
+            (
+                1 <= self.listed && self.listed <= self.results_kept,
+                "what is listed must be kept",
+            ),
         ];
         let mut index = 0;
         while index < rules.len() {

@@ -1,5 +1,6 @@
 //! What a submission comes to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -176,6 +177,36 @@ pub struct JobResult {
     /// Cases that did not pass, in their order; blocked ones are left out.
     #[serde(default)]
     pub cases: Vec<CaseRow>,
+    /// What the verdict does not say in itself, such as the amount of a limit; in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Tries before this one that came to nothing by our fault: why, in one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
+    /// What the stage `load` measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<ScoreRow>,
+    /// Seconds that parts of the run took, by their name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timings: BTreeMap<String, f64>,
+}
+
+/// A number that the system tests measured, beside the same of an echo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// Slug of its case.
+    pub case: String,
+    /// Its name.
+    pub name: String,
+    /// What it counts.
+    pub unit: String,
+    /// Of the exchange under test.
+    pub exchange: f64,
+    /// Of the echo.
+    pub echo: f64,
+    /// The exchange's in units of the echo's.
+    #[serde(default)]
+    pub ratio: Option<f64>,
 }
 
 impl JobResult {

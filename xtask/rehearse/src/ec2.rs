@@ -31,6 +31,8 @@ pub struct Instance {
     pub address: Option<Ipv4Addr>,
     /// The tag `Name`.
     pub name: Option<String>,
+    /// The key pair that it was started with.
+    pub key_name: Option<String>,
 }
 
 impl Ec2 {
@@ -67,9 +69,29 @@ impl Ec2 {
         user_data_in(&text).with_context(|| format!("moto's answer for the user data of {id}"))
     }
 
-    /// Ids of all that is left of one kind, such as `DescribeKeyPairs` and `keyPairId`.
-    pub fn ids(&self, action: &str, element: &str) -> Result<Vec<String>> {
-        let text = self.ask(&[("Action", action)])?;
+    /// The public half of a key pair, as instances find it in their metadata. None where EC2 was not given it.
+    pub fn public_key(&self, key_name: &str) -> Result<Option<String>> {
+        let text = self.ask(&[
+            ("Action", "DescribeKeyPairs"),
+            ("KeyName.1", key_name),
+            ("IncludePublicKey", "true"),
+        ])?;
+        let document = roxmltree::Document::parse(&text).context("not XML")?;
+        Ok(document
+            .descendants()
+            .find(|node| node.tag_name().name() == "publicKey")
+            .and_then(|node| node.text())
+            .map(str::to_owned))
+    }
+
+    /// Calls any action, and gives the text of all elements of that name in the answer: ids of what is left, say, with
+    /// `DescribeKeyPairs` and `keyPairId`.
+    pub fn call(&self, action: &str, arguments: &[(&str, &str)], element: &str) -> Result<Vec<String>> {
+        let query: Vec<(&str, &str)> = [("Action", action)]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let text = self.ask(&query)?;
         let document = roxmltree::Document::parse(&text).context("not XML")?;
         Ok(document
             .descendants()
@@ -142,6 +164,7 @@ fn instances_in(text: &str) -> Result<Vec<Instance>> {
             };
             Ok(Instance {
                 name: tag("Name"),
+                key_name: text("keyName"),
                 id,
                 state,
                 address,
@@ -173,7 +196,7 @@ mod tests {
     fn instances() {
         let one = "<item><instanceId>i-1</instanceId><instanceState><code>16</code><name>running</name></instanceState>\
             <networkInterfaceSet><item><privateIpAddress>10.9.9.9</privateIpAddress></item></networkInterfaceSet>\
-            <privateIpAddress>10.1.2.3</privateIpAddress>\
+            <privateIpAddress>10.1.2.3</privateIpAddress><keyName>k</keyName>\
             <tagSet><item><key>Program</key><value>p</value></item><item><key>Name</key><value>alice</value></item></tagSet></item>";
         let gone = "<item><instanceId>i-2</instanceId><instanceState><name>terminated</name></instanceState></item>";
         let found = instances_in(&format!("{HEAD}{one}{gone}{TAIL}")).expect("sound");
@@ -185,12 +208,14 @@ mod tests {
                     state: "running".to_owned(),
                     address: Some(Ipv4Addr::new(10, 1, 2, 3)),
                     name: Some("alice".to_owned()),
+                    key_name: Some("k".to_owned()),
                 },
                 Instance {
                     id: "i-2".to_owned(),
                     state: "terminated".to_owned(),
                     address: None,
                     name: None,
+                    key_name: None,
                 },
             ]
         );

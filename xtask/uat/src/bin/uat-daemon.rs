@@ -1,3 +1,7 @@
 //! `uat-daemon`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    optivex_uat::daemon::cli::main()
+}

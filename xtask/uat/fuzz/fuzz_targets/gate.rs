@@ -1,0 +1,10 @@
+//! Whatever a client says to the gate.
+
+#![no_main]
+
+#[path = "../../tests/gate/fuzz_one.rs"]
+mod fuzz_one;
+#[path = "../../tests/gate/room.rs"]
+mod room;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz_one::fuzz_one(input));

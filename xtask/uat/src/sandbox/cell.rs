@@ -1,0 +1,249 @@
+//! A cell, from the daemon's side: makes its folders, starts it, listens to its tests, and sees to it that nothing of
+//! it is left.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::spec::{CellEnd, CellReport, CellSpec, Launched, out};
+use super::{cgroup, log, mounts, procfs};
+
+/// Bytes of one event of the tests.
+const EVENT_MAX: u64 = 4 << 20;
+/// What the tests say on standard error, for people.
+const WORDS_MAX: u64 = 64 << 10;
+/// What is left of a cell has to be gone within this time.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Asks a cell to end. Clones ask the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A cell to be.
+#[derive(Debug)]
+pub struct Cell<'a> {
+    /// What to run in it.
+    pub spec: CellSpec,
+    /// The submission, unpacked.
+    pub app: &'a Path,
+    /// Folder of `system-tests`.
+    pub tests: &'a Path,
+    /// A folder of its own that does not exist yet.
+    pub out: &'a Path,
+    /// This program, where the account of the cell may read it.
+    pub program: &'a Path,
+    /// Account of its processes, where the daemon is root.
+    pub account: Option<u32>,
+    /// Where control groups were delegated.
+    pub cgroups: Option<&'a cgroup::Delegated>,
+}
+
+/// What came of a cell.
+#[derive(Debug)]
+pub struct CellRun {
+    /// What it told at its end.
+    pub report: CellReport,
+    /// Starts of the submission that ended before they were killed.
+    pub launches: Vec<Launched>,
+    /// What the tests said beside their events.
+    pub words: String,
+}
+
+impl Cell<'_> {
+    /// Runs it to its end; each event of the tests is told as it comes. An error is ours.
+    pub fn run(&self, cancel: &Cancel, mut event: impl FnMut(&str) -> Result<()>) -> Result<CellRun> {
+        self.make_folders()?;
+        let job = match self.cgroups {
+            Some(delegated) => Some(delegated.job(&format!("{}", std::process::id()))?),
+            None => None,
+        };
+        let spec = CellSpec {
+            cgroup: job.as_ref().map(|job| job.path().to_owned()),
+            ..self.spec.clone()
+        };
+        super::write_json(&self.out.join(out::SPEC), &spec)?;
+        let folders = mounts::CellFolders {
+            app: self.app,
+            tests: self.tests,
+            out: self.out,
+            program: self.program,
+            cgroup: spec.cgroup.as_deref(),
+        };
+        let mut command = Command::new("bwrap");
+        command
+            .args(mounts::cell(&folders, spec.limits.data_bytes))
+            .arg("--")
+            .arg(super::spec::in_cell("uat-daemon"))
+            .arg("cell")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(account) = self.account {
+            command.uid(account).gid(account);
+        }
+        let mut child = command
+            .spawn()
+            .context("cannot start bwrap: is bubblewrap installed?")?;
+        let pid = Pid::from_raw(i32::try_from(child.id())?).context("the cell's pid")?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let words = std::thread::spawn(move || stderr.map(newest).unwrap_or_default());
+
+        // A cell that does not keep to its own time is ended from here.
+        let late = Instant::now() + Duration::from_secs(self.spec.limits.wall_seconds + 60);
+        let over = Arc::new(AtomicBool::new(false));
+        let guard = std::thread::spawn({
+            let (over, cancel) = (Arc::clone(&over), cancel.clone());
+            move || {
+                while !over.load(Ordering::SeqCst) {
+                    if cancel.is_cancelled() || Instant::now() > late {
+                        // Its first process dies with it, and everything with that.
+                        let _ = kill_process(pid, Signal::KILL);
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        let told = stdout.map_or(Ok(()), |stdout| events(stdout, &mut event));
+        if told.is_err() {
+            // Nobody listens any more.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let status = child.wait().context("waiting for the cell");
+        over.store(true, Ordering::SeqCst);
+        let _ = guard.join();
+        let words = words.join().unwrap_or_default();
+        self.nothing_is_left()?;
+        if let Some(job) = job {
+            job.remove()?;
+        }
+        told?;
+        let status = status?;
+        let path = self.out.join(out::REPORT);
+        let report: CellReport = match path.exists() {
+            true => super::read_json(&path)?,
+            false if cancel.is_cancelled() => CellReport {
+                end: CellEnd::Trouble {
+                    message: "cancelled".to_owned(),
+                },
+                survivors: Vec::new(),
+                peak: Default::default(),
+            },
+            false => bail!("the cell ended without a word ({status}): {}", words.trim()),
+        };
+        if !report.survivors.is_empty() {
+            bail!("processes survived their sandbox: {}", report.survivors.join(", "));
+        }
+        Ok(CellRun {
+            report,
+            launches: super::read_lines(&self.out.join(out::LAUNCHES))?,
+            words,
+        })
+    }
+
+    /// What the submission printed, at most the limit.
+    pub fn log(&self) -> Result<Vec<u8>> {
+        log::collect(self.out, self.spec.limits.log_bytes)
+    }
+
+    fn make_folders(&self) -> Result<()> {
+        fs::create_dir_all(self.out).with_context(|| self.out.display().to_string())?;
+        let Some(account) = self.account else { return Ok(()) };
+        chown(self.out, Some(account), Some(account)).with_context(|| self.out.display().to_string())?;
+        for path in [self.app, self.tests, self.out, self.program] {
+            for folder in path.ancestors().skip(1) {
+                let mode = fs::metadata(folder)
+                    .with_context(|| folder.display().to_string())?
+                    .permissions()
+                    .mode();
+                if mode & 0o001 == 0 {
+                    bail!(
+                        "as root, submissions run as user {account}, to whom {} is closed: make it 0711, or put \
+                         CK_DEPLOYMENT_DIR elsewhere",
+                        folder.display()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No process on this machine is in one of its namespaces.
+    fn nothing_is_left(&self) -> Result<()> {
+        let path = self.out.join(out::NAMESPACES);
+        if !path.exists() {
+            return Ok(());
+        }
+        let [net, pid]: [String; 2] = super::read_json(&path)?;
+        let begun = Instant::now();
+        loop {
+            let left = [procfs::in_namespace("net", &net)?, procfs::in_namespace("pid", &pid)?].concat();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > GONE_WITHIN {
+                bail!("processes {left:?} are still in the cell's namespaces");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn events(stdout: impl Read, event: &mut impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let mut reader = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut reader)
+            .take(EVENT_MAX)
+            .read_until(b'\n', &mut line)
+            .context("the tests' events")?;
+        if length == 0 {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') {
+            // The tests were ended in the middle of it.
+            if (length as u64) < EVENT_MAX {
+                return Ok(());
+            }
+            bail!("an event of the tests has more than {EVENT_MAX} bytes");
+        }
+        event(String::from_utf8_lossy(&line).trim_end())?;
+    }
+}
+
+fn newest(stream: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let mut reader = BufReader::new(stream);
+    let mut chunk = [0; 4096];
+    while let Ok(length @ 1..) = reader.read(&mut chunk) {
+        bytes.extend(&chunk[..length]);
+        let surplus = bytes
+            .len()
+            .saturating_sub(usize::try_from(WORDS_MAX).unwrap_or(usize::MAX));
+        bytes.drain(..surplus);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,239 @@
+//! `uat-daemon launch`: what the tests start in the place of the submission. Starts it in a sandbox of its own, keeps
+//! what it prints, passes SIGTERM on to it, and ends as it ends. Killed, it takes the whole sandbox with it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level::pipe;
+
+use super::log::PrintedLog;
+use super::spec::{APP, CELL, CellSpec, DATA, Launched, in_cell, out};
+use super::{mounts, procfs, seccomp};
+
+/// How long the sandbox before this one may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
+
+pub(crate) fn run() -> Result<ExitCode> {
+    let number = next_number()?;
+    match launch(number) {
+        Ok((code, asked)) => {
+            tell(&Launched {
+                launch: number,
+                code,
+                asked,
+                trouble: None,
+            })?;
+            Ok(u8::try_from(code).unwrap_or(u8::MAX).into())
+        }
+        Err(error) => {
+            let trouble = Some(format!("{error:#}"));
+            tell(&Launched {
+                launch: number,
+                code: 0,
+                asked: false,
+                trouble,
+            })?;
+            Err(error)
+        }
+    }
+}
+
+fn launch(number: u32) -> Result<(i32, bool)> {
+    let spec: CellSpec = super::read_json(&in_cell("out").join(out::SPEC))?;
+    let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set"));
+    let listen = variable("OPTIVEX_LISTEN")?;
+    let (data, users) = (
+        PathBuf::from(variable("OPTIVEX_DATA_DIR")?),
+        PathBuf::from(variable("OPTIVEX_USERS")?),
+    );
+    let previous = Previous::of(&data)?;
+    previous.gone()?;
+
+    let scratch = in_cell("tmp").join(number.to_string());
+    for folder in ["tmp", "shm"] {
+        std::fs::create_dir_all(scratch.join(folder)).context("private folders")?;
+    }
+    // Before the sandbox is started: a signal from here on is not lost.
+    let asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&asked)).context("SIGTERM")?;
+    let (signals, tell_signal) = std::os::unix::net::UnixStream::pair().context("a socket pair")?;
+    pipe::register(SIGTERM, tell_signal).context("SIGTERM")?;
+
+    // bubblewrap inherits these two ends; nobody else is started here.
+    let (filter, mut filter_in) = rustix::pipe::pipe().map(|(read, write)| (read, File::from(write)))?;
+    let (info_out, info) = rustix::pipe::pipe()?;
+    for ours in [filter_in.as_raw_fd(), info_out.as_raw_fd()] {
+        close_on_exec(ours)?;
+    }
+    filter_in.write_all(&seccomp::filter()?).context("the seccomp filter")?;
+    drop(filter_in);
+
+    let mut command = Command::new("bwrap");
+    command
+        .args(mounts::submission(
+            &scratch,
+            &data,
+            &users,
+            filter.as_raw_fd(),
+            info.as_raw_fd(),
+        )?)
+        .arg("--")
+        .args([&in_sandbox_program(), "inner"])
+        .arg(serde_json::to_string(&spec.limits)?)
+        .arg("--")
+        .args(start(&spec.start))
+        .env_clear()
+        .envs([
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/tmp"),
+            ("TMPDIR", "/tmp"),
+            ("LANG", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("OPTIVEX_LISTEN", &listen),
+            ("OPTIVEX_USERS", mounts::USERS),
+            ("OPTIVEX_DATA_DIR", DATA),
+        ])
+        .envs(&spec.env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // The tests signal our group: what becomes of a SIGTERM is ours to say.
+        .process_group(0);
+    if let Some(cgroup) = &spec.cgroup {
+        super::cgroup::enter(cgroup, number, &spec.limits)?;
+    }
+    let mut child = command
+        .spawn()
+        .context("cannot start bwrap: is bubblewrap installed?")?;
+    drop((filter, info));
+    let log = PrintedLog::open(&in_cell("out"), number, spec.limits.log_bytes)?;
+    let readers = [
+        child.stdout.take().map(|stream| log.follow(stream, std::io::stdout())),
+        child.stderr.take().map(|stream| log.follow(stream, std::io::stderr())),
+    ];
+    let first = first_process(info_out).ok();
+    if let Some(pid) = first {
+        previous.is(&procfs::pid_namespace(pid)?)?;
+        std::thread::spawn(move || pass_on(signals, pid));
+    }
+    let status = child.wait().context("waiting for bwrap")?;
+    readers.into_iter().flatten().for_each(|reader| drop(reader.join()));
+    if first.is_none() {
+        bail!("bwrap did not start ({status}): {}", log.newest());
+    }
+    Ok((super::code_of(status), asked.load(Ordering::SeqCst)))
+}
+
+/// The submission's start command: files of its bundle are in its working directory.
+fn start(words: &[String]) -> Vec<String> {
+    let mut words = words.to_vec();
+    if let Some(program) = words.first_mut()
+        && (program.contains('/') || in_cell("app").join(&*program).is_file())
+    {
+        *program = Path::new(APP).join(&*program).display().to_string();
+    }
+    words
+}
+
+fn in_sandbox_program() -> String {
+    mounts::INNER.to_owned()
+}
+
+fn close_on_exec(fd: i32) -> Result<()> {
+    use std::os::fd::BorrowedFd;
+    // SAFETY: the caller holds the file open while this function runs.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).context("close on exec")
+}
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "child-pid")]
+    child_pid: i32,
+}
+
+/// The first process in the sandbox, as bubblewrap tells it; none if it could not make one.
+fn first_process(info: OwnedFd) -> Result<Pid> {
+    let mut text = String::new();
+    File::from(info).take(4096).read_to_string(&mut text)?;
+    let info: Info = serde_json::from_str(&text)?;
+    Pid::from_raw(info.child_pid).context("bwrap's child")
+}
+
+fn pass_on(mut signals: std::os::unix::net::UnixStream, to: Pid) {
+    let mut byte = [0];
+    while signals.read_exact(&mut byte).is_ok() {
+        // It may be gone: then this process is about to be, too.
+        let _ = kill_process(to, Signal::TERM);
+    }
+}
+
+/// The sandbox that had this data folder before: killed, it may still be going, with its locks.
+struct Previous(PathBuf);
+
+impl Previous {
+    fn of(data: &Path) -> Result<Self> {
+        let home = data
+            .parent()
+            .and_then(Path::file_name)
+            .context("OPTIVEX_DATA_DIR is in no folder")?;
+        Ok(Self(
+            in_cell("out").join(format!("namespace-{}", home.to_string_lossy())),
+        ))
+    }
+
+    fn gone(&self) -> Result<()> {
+        let namespace = match std::fs::read_to_string(&self.0) {
+            Ok(namespace) => namespace,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).context("the sandbox before this one"),
+        };
+        let begun = Instant::now();
+        while !procfs::in_pid_namespace(&namespace)?.is_empty() {
+            if begun.elapsed() > GONE_WITHIN {
+                bail!("the sandbox before this one is still there");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn is(&self, namespace: &str) -> Result<()> {
+        std::fs::write(&self.0, namespace).context("the sandbox's name")
+    }
+}
+
+/// Numbers count up over all launches of a cell.
+fn next_number() -> Result<u32> {
+    for number in 1..=10_000 {
+        let path = in_cell("out").join(format!("launch-{number}"));
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(_) => return Ok(number),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("{CELL}/out")),
+        }
+    }
+    bail!("more than 10,000 starts")
+}
+
+fn tell(launched: &Launched) -> Result<()> {
+    let mut line = serde_json::to_string(launched)?;
+    line.push('\n');
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(in_cell("out").join(out::LAUNCHES))?;
+    // One write: lines of launchers that end at once stay whole.
+    file.write_all(line.as_bytes()).context("telling how it ended")
+}
