@@ -152,7 +152,7 @@ pub enum Reason {
     Version,
     /// More than may be sent.
     TooBig,
-    /// The bytes that came are not those that were announced.
+    /// The bytes that came are not those that were announced; they are thrown away, so all are to be sent again.
     WrongHash,
     /// The client said nothing for too long, or hung up.
     Silence,
@@ -173,7 +173,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the same request may be answered differently in a moment.
     pub const fn passes(self) -> bool {
-        matches!(self, Reason::Silence | Reason::TooMany)
+        matches!(self, Reason::Silence | Reason::TooMany | Reason::WrongHash)
     }
 }
 
