@@ -1,1 +1,3 @@
 //! From the inventory to machines: EC2, and their set-up over SSH.
+
+pub mod ec2;
