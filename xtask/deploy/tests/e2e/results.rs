@@ -132,6 +132,7 @@ fn stages_come_live_and_then_the_table() {
     assert_eq!(output.status.code(), Some(100), "{heard}");
     let folder = machine.path("dev/optivex-results").join(receipt.id.to_string());
     for part in [
+        "; trying again\n",
         "serves after 12 ms\n",
         "3 cases; seed 7\n",
         "failed  boot/health: It serves.\n",
