@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use optivex_bundle::inventory::{Machine, RoleName};
+use optivex_bundle::inventory::{Machine, RoleName, Standing};
 use optivex_bundle::lock::LockedMachine;
 use optivex_bundle::names::Name;
 
@@ -137,7 +137,7 @@ impl<'a> Planner<'a> {
     fn machines(&mut self, chosen: &BTreeMap<&'a Name, &'a Instance>) {
         for machine in self.wanted() {
             let is_new = match machine.standing {
-                Some(_) => false,
+                Some(standing) => self.is_elsewhere(&machine, standing),
                 None => self.instance(&machine, chosen.get(machine.id).copied()),
             };
             let locked = self.locked(machine.id);
@@ -153,6 +153,15 @@ impl<'a> Planner<'a> {
                 });
             }
         }
+    }
+
+    /// Whether a machine of its own is another one than was set up.
+    fn is_elsewhere(&self, machine: &Machine<'_>, standing: &Standing) -> bool {
+        self.locked(machine.id).is_some_and(|locked| {
+            locked.instance.is_some()
+                || locked.address.as_deref() != Some(standing.address.as_str())
+                || locked.host_key.as_ref() != Some(&standing.host_key)
+        })
     }
 
     /// Sees to it that a machine has an instance that runs; tells whether it is another one than was set up.

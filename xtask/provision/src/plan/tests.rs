@@ -206,6 +206,8 @@ impl Model {
                 let locked = self.locked(machine.id, machine.role);
                 if let Some(standing) = machine.standing {
                     locked.address = Some(standing.address.to_string());
+                    locked.host_key = Some(standing.host_key.clone());
+                    locked.instance = None;
                 }
                 (locked.setup, locked.account_key) = (Some(setup), Some(KEY.parse().expect("a key")));
             }

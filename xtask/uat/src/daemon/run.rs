@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use notify::{RecursiveMode, Watcher};
 use optivex_bundle::digest::SubmissionId;
+use optivex_bundle::durable;
 use optivex_bundle::names::Name;
-use optivex_bundle::spool::{UatMode, UatStatus};
+use optivex_bundle::spool::{Spool, UatMode, UatStatus};
 use optivex_bundle::verdict::Verdict;
 use optivex_exit::{Exit, Failure};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -121,6 +122,8 @@ impl Daemon {
         }
         let context = Arc::clone(&self.context);
         let spool = &context.state.spool;
+        // Nothing starts before all is looked through.
+        let mut interrupted = vec![Event::Hold(true)];
         for participant in spool.participants_claimed()? {
             for receipt in spool.claimed_receipts(&participant)? {
                 let job = Deployment::claimed(&context, &participant, receipt.id)?;
@@ -137,14 +140,13 @@ impl Daemon {
                             claimed: true,
                             ..Job::new(receipt.id, receipt.received, receipt.attempt)
                         };
-                        // Nothing starts before all is looked through.
-                        self.hold(Some("starting".to_owned()))?;
-                        self.take(Event::Arrived(participant.clone(), job))?;
+                        interrupted.push(Event::Arrived(participant.clone(), job));
                     }
                 }
             }
         }
-        Ok(())
+        self.held = Some("starting".to_owned());
+        self.take_all(interrupted)
     }
 
     fn work(&mut self, wakes: &Receiver<Wake>) -> Result<()> {
@@ -221,32 +223,31 @@ impl Daemon {
     /// Looks at everything that may have changed: the spool, an operator's words, the disk, the clock.
     fn look(&mut self) -> Result<()> {
         let why = self.why_held()?;
-        self.hold(why)?;
+        let held = self.held_by(why);
         let context = Arc::clone(&self.context);
         let spool = &context.state.spool;
-        let mut waiting = Vec::new();
+        // First: what is cancelled was there before, so it is seen below.
+        let cancelled = cancelled(spool)?;
+        let mut events = Vec::new();
         for participant in spool.participants_waiting()? {
             for receipt in spool.waiting_receipts(&participant)? {
-                waiting.push((receipt.received.clone(), participant.clone(), receipt));
+                let job = Job::new(receipt.id, receipt.received, receipt.attempt);
+                events.push(Event::Arrived(participant.clone(), job));
             }
         }
-        waiting.sort_by(|one, other| one.0.cmp(&other.0));
-        for (_, participant, receipt) in waiting {
-            let job = Job::new(receipt.id, receipt.received, receipt.attempt);
-            self.take(Event::Arrived(participant, job))?;
-        }
-        let known: Vec<(Name, SubmissionId)> = {
-            let running = self.running.keys().cloned();
-            let waiting = self
+        let asked = cancelled.iter().cloned();
+        events.extend(asked.map(|(participant, id)| Event::Cancelled(participant, id)));
+        events.push(held);
+        self.take_all(events)?;
+        for (participant, id) in cancelled {
+            let waits = self
                 .queue
                 .waiting()
                 .into_iter()
-                .map(|(name, job)| (name.clone(), job.id));
-            running.chain(waiting).collect()
-        };
-        for (participant, id) in known {
-            if spool.cancel(&participant, id).exists() {
-                self.take(Event::Cancelled(participant, id))?;
+                .any(|(name, job)| *name == participant && job.id == id);
+            if !waits && !self.running.contains_key(&(participant.clone(), id)) {
+                // It came too late, and must not end a later attempt.
+                durable::remove(&spool.cancel(&participant, id))?;
             }
         }
         self.tell(None)
@@ -277,21 +278,23 @@ impl Daemon {
         disk::room(&self.context)
     }
 
-    fn hold(&mut self, why: Option<String>) -> Result<()> {
-        if why == self.held {
-            return Ok(());
+    fn held_by(&mut self, why: Option<String>) -> Event {
+        if why != self.held {
+            match &why {
+                Some(why) => tracing::warn!("nothing is started: {why}"),
+                None => tracing::info!("deployments are judged"),
+            }
         }
-        match &why {
-            Some(why) => tracing::warn!("nothing is started: {why}"),
-            None => tracing::info!("deployments are judged"),
-        }
-        let held = why.is_some();
         self.held = why;
-        self.take(Event::Hold(held))
+        Event::Hold(self.held.is_some())
     }
 
     fn take(&mut self, event: Event) -> Result<()> {
-        for decision in self.queue.take(event) {
+        self.take_all([event])
+    }
+
+    fn take_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
+        for decision in self.queue.take_all(events) {
             self.decided(decision)?;
         }
         Ok(())
@@ -407,6 +410,22 @@ impl Daemon {
         self.told = Some((Instant::now(), status));
         Ok(())
     }
+}
+
+/// What participants want to end.
+fn cancelled(spool: &Spool) -> Result<Vec<(Name, SubmissionId)>> {
+    let mut cancelled = Vec::new();
+    for folder in std::fs::read_dir(spool.root().join("cancel"))?.flatten() {
+        let Some(participant) = folder.file_name().to_str().and_then(|name| name.parse::<Name>().ok()) else {
+            continue;
+        };
+        for file in std::fs::read_dir(folder.path())?.flatten() {
+            if let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) {
+                cancelled.push((participant.clone(), id));
+            }
+        }
+    }
+    Ok(cancelled)
 }
 
 fn listen_to_signals(sender: &Sender<Wake>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use optivex_bundle::archive::{About, Source};
 use optivex_bundle::digest::{Digest, SubmissionId};
@@ -73,6 +73,17 @@ pub(crate) fn faulty() -> &'static Path {
     })
 }
 
+/// Tests that are over at once.
+pub(crate) fn pretend_tests() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        build(
+            &["-p", "optivex-uat", "--example", "pretend_tests"],
+            "examples/pretend_tests",
+        )
+    })
+}
+
 /// Submissions that misbehave, by mode.
 pub(crate) fn hostile() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -106,23 +117,43 @@ pub(crate) fn with_program(program: &Path, name: &str, into: &Path) {
 /// A UAT machine of its own: a spool, tests, settings.
 pub(crate) struct Uat {
     pub(crate) home: TempDir,
+    pub(crate) tests: &'static Path,
+}
+
+/// Archives of system tests are large: each is made once.
+fn installed(program: &Path) -> &'static Path {
+    static MADE: Mutex<Vec<(PathBuf, &'static Path)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, folder)) = made.iter().find(|(known, _)| known == program) {
+        return folder;
+    }
+    let folder: &'static Path = Box::leak(folder().keep().into_boxed_path());
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/optivex");
+    let output = Command::new(daemon())
+        .args(["install-tests", "--commit", COMMIT, "--proto"])
+        .args([&proto, program])
+        .env("CK_TESTS_DIR", folder)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    made.push((program.to_owned(), folder));
+    folder
 }
 
 impl Uat {
-    /// With these settings.
+    /// With these settings and the real system tests.
     pub(crate) fn new(settings: &str) -> Self {
-        let uat = Self { home: folder() };
-        fs::write(uat.at("uat.yaml"), settings).expect("settings");
-        let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/optivex");
-        let output = uat
-            .command(&["install-tests"])
-            .arg(system_tests())
-            .args(["--commit", COMMIT, "--proto"])
-            .arg(proto)
-            .output()
-            .expect("it runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        uat
+        Self::with_tests(settings, system_tests())
+    }
+
+    /// With these settings and these tests.
+    pub(crate) fn with_tests(settings: &str, tests: &Path) -> Self {
+        let home = folder();
+        fs::write(home.path().join("uat.yaml"), settings).expect("settings");
+        Self {
+            home,
+            tests: installed(tests),
+        }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -140,7 +171,7 @@ impl Uat {
             .args(arguments)
             .env("CK_UAT_CONFIG", self.at("uat.yaml"))
             .env("CK_DEPLOYMENT_DIR", self.at("spool"))
-            .env("CK_TESTS_DIR", self.at("tests"));
+            .env("CK_TESTS_DIR", self.tests);
         command
     }
 
@@ -201,22 +232,25 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A bundle of one program.
 pub(crate) fn bundle(program: &Path, words: &[&str]) -> Vec<u8> {
+    let start = [&["bin/exchange"], words].concat();
+    packed(&start, &[("bin/exchange", program)])
+}
+
+/// A bundle of these files.
+pub(crate) fn packed(start: &[&str], files: &[(&str, &Path)]) -> Vec<u8> {
     let about = About {
         commit: COMMIT.to_owned(),
         dirty: false,
         toolchain: "rustc".to_owned(),
         contract: Digest::of(b"contract"),
-        start: [&["bin/exchange"], words]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        start: start.iter().map(|word| (*word).to_owned()).collect(),
     };
-    let source = Source {
-        path: "bin/exchange".parse().expect("a path"),
-        file: program.to_owned(),
+    let source = |(path, file): &(&str, &Path)| Source {
+        path: path.parse().expect("a path"),
+        file: (*file).to_owned(),
     };
     let mut bytes = Vec::new();
-    optivex_bundle::archive::pack(about, vec![source], &mut bytes, &LIMITS).expect("packed");
+    let sources = files.iter().map(source).collect();
+    optivex_bundle::archive::pack(about, sources, &mut bytes, &LIMITS).expect("packed");
     bytes
 }
