@@ -140,6 +140,11 @@ pub struct Learned {
 }
 
 impl Spec {
+    /// The hash of the set-up of a machine by itself.
+    pub fn hash(&self) -> Digest {
+        hash(self)
+    }
+
     /// As inventories call it.
     pub fn role_name(&self) -> &'static str {
         match self.role {
@@ -149,11 +154,19 @@ impl Spec {
     }
 }
 
-/// The hash of a set-up: the same hash, the same machine. It tells a plan what has nothing to do without a connection.
-pub fn hash(spec: &Spec, links: &Links) -> Digest {
+/// Of what a machine is told: the same hash, the same outcome. It tells a plan what has nothing to do without a
+/// connection.
+fn hash(what: &impl Serialize) -> Digest {
     // Maps with text as keys, and no floats: that becomes JSON always.
-    let text = serde_json::to_vec(&(VERSION, spec, links)).expect("plain data becomes JSON");
+    let text = serde_json::to_vec(&(VERSION, what)).expect("plain data becomes JSON");
     Digest::of(&text)
+}
+
+impl Links {
+    /// The hash of what a machine is told of others.
+    pub fn hash(&self) -> Digest {
+        hash(self)
+    }
 }
 
 /// Where everything is on the machines.
