@@ -251,7 +251,7 @@ fn link_latest(home: &Path, result: &JobResult) -> io::Result<()> {
     durable::rename(&temporary.0, &link)
 }
 
-/// Removes the oldest results; nothing that is no result.
+/// Removes the oldest results, and what receivers left that were killed; nothing that is no result.
 fn remove_old(home: &Path, limits: &Limits) -> io::Result<()> {
     let mut results = Vec::new();
     for entry in fs::read_dir(home)? {

@@ -4,6 +4,10 @@
 //! [`Ask::Submit`], once it reads [`Answer::Go`], the bytes of the bundle from that offset on. The gate writes
 //! [`Answer`]s, one a line; after [`Answer::File`] come exactly that file's bytes. The last answer is always
 //! [`Answer::Done`], [`Answer::Again`] or [`Answer::Refused`]: without one of them the connection broke.
+//!
+//! A result goes home in the same words, from UAT's daemon to the standard input of `optivex-receive` on the dev machine:
+//! [`Answer::Job`], then an [`Answer::File`] with its bytes for each file, then [`Answer::Done`]. The receiver answers
+//! with one line, [`Answer::Done`] once all of it is on disk, or [`Answer::Refused`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -148,7 +152,7 @@ pub enum Reason {
     Version,
     /// More than may be sent.
     TooBig,
-    /// The bytes that came are not those that were announced.
+    /// The bytes that came are not those that were announced; they are thrown away, so all are to be sent again.
     WrongHash,
     /// The client said nothing for too long, or hung up.
     Silence,
@@ -169,7 +173,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the same request may be answered differently in a moment.
     pub const fn passes(self) -> bool {
-        matches!(self, Reason::Silence | Reason::TooMany)
+        matches!(self, Reason::Silence | Reason::TooMany | Reason::WrongHash)
     }
 }
 

@@ -84,9 +84,14 @@ impl Ec2 {
             .map(str::to_owned))
     }
 
-    /// Ids of all that is left of one kind, such as `DescribeKeyPairs` and `keyPairId`.
-    pub fn ids(&self, action: &str, element: &str) -> Result<Vec<String>> {
-        let text = self.ask(&[("Action", action)])?;
+    /// Calls any action, and gives the text of all elements of that name in the answer: ids of what is left, say, with
+    /// `DescribeKeyPairs` and `keyPairId`.
+    pub fn call(&self, action: &str, arguments: &[(&str, &str)], element: &str) -> Result<Vec<String>> {
+        let query: Vec<(&str, &str)> = [("Action", action)]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let text = self.ask(&query)?;
         let document = roxmltree::Document::parse(&text).context("not XML")?;
         Ok(document
             .descendants()

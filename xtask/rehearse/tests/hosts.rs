@@ -7,10 +7,18 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use optivex_rehearse::hosts::{Bridge, Host, Image, Machine, scrap};
+use std::time::{Duration, Instant};
+
+use optivex_rehearse::ec2::Ec2;
+use optivex_rehearse::hosts::{Bridge, Host, Hosts, Image, Machine, Places, scrap};
+use optivex_rehearse::moto::{Moto, target_dir};
+use optivex_rehearse::packages;
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
 const OTHER: Ipv4Addr = Ipv4Addr::new(172, 31, 4, 5);
+
+/// Set in a test's own namespaces.
+const INSIDE: &str = "OPTIVEX_TEST_INSIDE";
 
 /// What a test needs, in namespaces of its own.
 struct Bench {
@@ -20,7 +28,6 @@ struct Bench {
 
 /// Runs the test anew in fresh namespaces; there, gives it a bench.
 fn bench(test: &str) -> Option<Bench> {
-    const INSIDE: &str = "OPTIVEX_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_none() {
         let output = Command::new("unshare")
             .args([
@@ -254,4 +261,93 @@ fn a_host_that_cannot_boot_says_why() {
     let program = Path::new(env!("CARGO_BIN_EXE_rehearse"));
     let error = Host::boot(program, machine, &bench.bridge, &bench.path("log")).expect_err("refused");
     assert!(format!("{error:#}").contains("swap"), "{error:#}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn instances_have_hosts_as_long_as_they_run() {
+    if std::env::var_os(INSIDE).is_none() {
+        // Inside there is no network to install it from.
+        Moto::start(&target_dir().expect("built by cargo"), None).expect("starts");
+    }
+    let Some(bench) = bench("instances_have_hosts_as_long_as_they_run") else {
+        return;
+    };
+    let moto = Moto::start(&target_dir().expect("built by cargo"), None).expect("starts");
+    let (login, login_public) = bench.key("login");
+    let (pinned, pinned_public) = bench.key("pinned");
+    let places = Places {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_rehearse")),
+        system: bench.path("system"),
+        disk: bench.path("disk"),
+        logs: bench.path("logs"),
+        login: "admin".to_owned(),
+        image: Image {
+            packages: packages::repository(&bench.path("packages")).expect("built"),
+            ..Image::of_this_machine()
+        },
+    };
+    let ec2 = || Ec2::new(moto.address(), "eu-central-1");
+    let hosts = Hosts::watch(ec2(), bench.bridge.clone(), places).expect("watches");
+
+    let encoded = |text: &str| {
+        use base64::Engine;
+        base64::prelude::BASE64_STANDARD.encode(text)
+    };
+    let key = encoded(&login_public);
+    ec2()
+        .call(
+            "ImportKeyPair",
+            &[("KeyName", "k"), ("PublicKeyMaterial", &key)],
+            "keyName",
+        )
+        .expect("imported");
+    let image = ec2()
+        .call("RegisterImage", &[("Name", "image")], "imageId")
+        .expect("registered")
+        .remove(0);
+    let data = encoded(&user_data(&pinned, &pinned_public));
+    let id = ec2()
+        .call(
+            "RunInstances",
+            &[
+                ("ImageId", &image),
+                ("MinCount", "1"),
+                ("MaxCount", "1"),
+                ("KeyName", "k"),
+                ("UserData", &data),
+            ],
+            "instanceId",
+        )
+        .expect("run")
+        .remove(0);
+
+    let start = Instant::now();
+    let host = loop {
+        assert_eq!(hosts.problems(), [""; 0]);
+        if let Some(host) = hosts.running().pop() {
+            break host;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "no host");
+        std::thread::yield_now();
+    };
+    assert_eq!(host.id, id);
+    let ask = |command: &str| text(&bench.ssh("admin", host.address, &login, &pinned_public, command));
+    assert_eq!(ask("whoami"), "admin\n");
+    if packages::repository(&bench.path("packages")).expect("built").is_some() {
+        let log = ask("sudo apt-get update && sudo apt-get install --yes optivex-rehearsal");
+        assert!(ask("dpkg-query -W optivex-rehearsal").ends_with("\t1\n"), "{log}");
+    }
+
+    hosts.cut_power(&host.name).expect("off");
+    assert_eq!(hosts.running(), []);
+    hosts.restore(&host.name).expect("on");
+    assert_eq!(ask("whoami"), "admin\n");
+
+    ec2().terminate(&id).expect("terminated");
+    while !hosts.held().expect("readable").is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", hosts.held());
+        std::thread::yield_now();
+    }
+    assert_eq!(hosts.problems(), [""; 0]);
 }

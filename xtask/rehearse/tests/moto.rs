@@ -12,7 +12,7 @@ fn an_empty_ec2_that_ends_with_its_owner() {
     assert_eq!(ec2.instances().expect("answers"), []);
     let error = ec2.user_data("i-0123456789abcdef0").expect_err("there is none");
     assert!(format!("{error:#}").contains("InvalidInstanceID"), "{error:#}");
-    let zones = ec2.ids("DescribeSubnets", "availabilityZone").expect("answers");
+    let zones = ec2.call("DescribeSubnets", &[], "availabilityZone").expect("answers");
     assert_eq!(zones, ["eu-central-1a", "eu-central-1b", "eu-central-1c"]);
 
     let address = moto.address();

@@ -40,6 +40,8 @@ pub struct Image {
     pub toolchain: Option<PathBuf>,
     /// `$CARGO_HOME/registry`: the crates that were downloaded.
     pub registry: Option<PathBuf>,
+    /// A package repository: all that the host's package manager knows.
+    pub packages: Option<PathBuf>,
 }
 
 impl Machine {

@@ -18,7 +18,7 @@ pub use host::{Host, scrap};
 pub use init::run as be_a_host;
 pub use machine::{Image, MANAGER, Machine};
 pub use network::Bridge;
-pub use watcher::{Hosts, Places};
+pub use watcher::{Hosts, Places, Seen};
 
 pub(crate) use host::remove;
 pub(crate) use network::ip;
@@ -36,6 +36,7 @@ impl Image {
         Self {
             toolchain: toolchain.filter(|path| path.join("bin/cargo").exists()),
             registry: home.map(|home| home.join("registry")).filter(|path| path.is_dir()),
+            packages: None,
         }
     }
 }

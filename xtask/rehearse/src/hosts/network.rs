@@ -13,7 +13,7 @@ use super::machine::{MANAGER, PRIVATE};
 const NAME: &str = "optivex";
 
 /// The bridge. There is one, in a namespace that has no other interface but loopback.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bridge(());
 
 impl Bridge {

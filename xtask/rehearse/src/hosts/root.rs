@@ -167,6 +167,20 @@ fn share(root: &Path, image: &Image) -> Result<()> {
         let _ = fs::remove_file(home.join("registry"));
         symlink("/opt/crates", home.join("registry")).context("cannot link the crates")?;
     }
+    if let Some(packages) = &image.packages {
+        read_only(packages, &root.join("opt/packages"))?;
+        // Nothing of what this machine installs from can be reached.
+        let apt = root.join("etc/apt");
+        let _ = fs::remove_file(apt.join("sources.list"));
+        let sources = apt.join("sources.list.d");
+        directory(&sources, 0o755)?;
+        empty(&sources)?;
+        write(
+            &sources.join("rehearsal.list"),
+            "deb [trusted=yes] file:/opt/packages ./\n",
+            0o644,
+        )?;
+    }
     Ok(())
 }
 

@@ -133,9 +133,12 @@ mod tests {
     use proptest::prelude::*;
     use std::process::Command;
 
+    /// What the text is for; nothing but a shell can tell whether it is right.
+    const REAL_SHELL: &str = "/bin/sh";
+
     /// What a real shell makes of it: the words that a program gets.
     fn through_sh(text: &Text) -> Vec<String> {
-        let output = Command::new("sh")
+        let output = Command::new(REAL_SHELL)
             .arg("-c")
             .arg(text.as_str())
             .output()

@@ -1,9 +1,24 @@
 //! The daemon: takes deployments out of the spool, judges them, and tells.
 
+pub mod cli;
 pub mod config;
+pub mod context;
+mod disk;
+mod job;
 pub mod judge;
 pub mod ledger;
+mod metrics;
+mod outbox;
+pub mod pinned;
 pub mod queue;
+pub mod rejudge;
 mod report;
+pub mod run;
+mod scoreboard;
+mod self_test;
 pub mod sign;
+pub mod state;
+mod status;
+pub mod steps;
 pub mod told;
+pub mod verify;

@@ -136,20 +136,28 @@ impl Queue {
 
     /// Takes an event, and tells what is to be done for it, in this order.
     pub fn take(&mut self, event: Event) -> Vec<Decision> {
-        let mut decisions = match event {
-            Event::Arrived(participant, job) => self.arrived(participant, job),
-            Event::Cancelled(participant, id) => self.cancelled(participant, id),
-            Event::Ended {
-                participant,
-                id,
-                used,
-                trouble,
-            } => self.ended(participant, id, used, trouble),
-            Event::Hold(held) => {
-                self.held = held;
-                Vec::new()
-            }
-        };
+        self.take_all([event])
+    }
+
+    /// Takes what was seen at the same time: nothing is started before all of it is known.
+    pub fn take_all(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for event in events {
+            decisions.extend(match event {
+                Event::Arrived(participant, job) => self.arrived(participant, job),
+                Event::Cancelled(participant, id) => self.cancelled(participant, id),
+                Event::Ended {
+                    participant,
+                    id,
+                    used,
+                    trouble,
+                } => self.ended(participant, id, used, trouble),
+                Event::Hold(held) => {
+                    self.held = held;
+                    Vec::new()
+                }
+            });
+        }
         decisions.extend(self.start());
         decisions
     }

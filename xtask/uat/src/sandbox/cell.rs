@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -246,15 +246,4 @@ fn newest(stream: impl Read) -> String {
         bytes.drain(..surplus);
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A folder of its own below `parent`, emptied of what an interrupted run left.
-pub(crate) fn fresh(path: &Path) -> Result<PathBuf> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| path.display().to_string());
-        }
-        _ => fs::create_dir_all(path).with_context(|| path.display().to_string())?,
-    }
-    Ok(path.to_owned())
 }

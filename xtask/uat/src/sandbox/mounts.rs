@@ -49,7 +49,7 @@ impl Arguments {
 }
 
 /// bubblewrap before 0.6 cannot bound a private file system: then the watch alone does.
-pub(crate) fn has_size() -> bool {
+fn has_size() -> bool {
     static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *HAS.get_or_init(|| {
         std::process::Command::new("bwrap")

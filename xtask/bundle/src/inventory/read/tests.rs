@@ -57,7 +57,7 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "{ssm: /aws/service/debian/release/12/latest/amd64}",
             "ubuntu",
-            "inventory.yaml:12:3: aws: not an image of EC2",
+            "inventory.yaml:12:8: aws.ami: not an image of EC2",
         ),
         (
             "subnet-0123456789abcdef0",
@@ -83,7 +83,7 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "[vim, tmux]",
             "[vim, --force]",
-            "inventory.yaml:22:20: roles.dev.packages[1]: not the name of a package",
+            "inventory.yaml:22:21: roles.dev.packages[1]: not the name of a package",
         ),
         (
             "slots: 2",
@@ -134,7 +134,7 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "template: {}",
             "template: {}\nuat: []",
-            "inventory.yaml:46:1: duplicate field `uat`",
+            "inventory.yaml:5:1: duplicate field `uat`",
         ),
     ];
     for (from, to, expected) in cases {

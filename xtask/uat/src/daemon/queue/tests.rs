@@ -55,6 +55,25 @@ fn a_newer_one_takes_the_place_of_the_one_that_waits() {
 }
 
 #[test]
+fn what_is_seen_at_the_same_time_is_known_before_anything_starts() {
+    let mut queue = Queue::new(2);
+    let events = [
+        Event::Arrived(name(1), job("a", 1)),
+        Event::Arrived(name(1), job("b", 2)),
+        Event::Arrived(name(2), job("c", 3)),
+        Event::Cancelled(name(2), id("c")),
+    ];
+    assert_eq!(
+        queue.take_all(events),
+        [
+            Decision::Supersede(name(1), job("a", 1), id("b")),
+            Decision::Drop(name(2), job("c", 3)),
+            Decision::Start(name(1), job("b", 2)),
+        ]
+    );
+}
+
+#[test]
 fn who_has_used_the_least_goes_next() {
     let mut queue = Queue::new(1);
     queue.has_used(name(1), Duration::from_secs(100));

@@ -1,0 +1,251 @@
+//! From wanted and observed to actions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use optivex_bundle::inventory::{Machine, RoleName, Standing};
+use optivex_bundle::lock::LockedMachine;
+use optivex_bundle::names::Name;
+
+use super::{Action, Cost, Input, Instance, Plan, Refusal, State, Surplus};
+
+/// The plan.
+///
+/// # Errors
+/// The program is over, it would cost too much, or nobody knows what it would cost.
+pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
+    let Input { inventory, now, .. } = *input;
+    let program = &inventory.program;
+    if program.end <= now {
+        return Err(Refusal::Ended(program.end));
+    }
+    let cost = cost(input)?;
+    if cost.usd_until_end > cost.budget_usd {
+        return Err(Refusal::Budget(cost));
+    }
+    let mut planner = Planner {
+        input,
+        actions: Vec::new(),
+        notes: Vec::new(),
+        unsettled: BTreeSet::new(),
+    };
+    planner.shared();
+    let chosen = planner.surplus();
+    planner.machines(&chosen);
+    planner.connections();
+    Ok(Plan {
+        actions: planner.actions,
+        notes: planner.notes,
+        cost,
+    })
+}
+
+fn cost(input: &Input<'_>) -> Result<Cost, Refusal> {
+    let program = &input.inventory.program;
+    let usd_per_hour = input.prices.per_hour(input.inventory)?;
+    let hours = program.end.since(input.now).as_secs_f64() / 3_600.0;
+    Ok(Cost {
+        usd_per_hour,
+        hours,
+        usd_until_end: usd_per_hour * hours,
+        budget_usd: program.budget_usd.amount(),
+        prices_of: input.prices.date.clone(),
+    })
+}
+
+struct Planner<'a> {
+    input: &'a Input<'a>,
+    actions: Vec<Action>,
+    notes: Vec<String>,
+    /// Machines of which something that others are told is not known before it is done.
+    unsettled: BTreeSet<&'a Name>,
+}
+
+impl<'a> Planner<'a> {
+    fn wanted(&self) -> impl Iterator<Item = Machine<'a>> + use<'a> {
+        self.input.inventory.machines()
+    }
+
+    fn made_on_ec2(&self) -> impl Iterator<Item = Machine<'a>> + use<'a> {
+        self.wanted().filter(|machine| machine.standing.is_none())
+    }
+
+    fn is_meant(&self, machine: &Name) -> bool {
+        self.input.scope.is_none_or(|scope| scope.contains(machine))
+    }
+
+    fn locked(&self, machine: &Name) -> Option<&'a LockedMachine> {
+        self.input.lock.machines.get(machine)
+    }
+
+    fn add(&mut self, action: Action) {
+        if action.machine().is_none_or(|machine| self.is_meant(machine)) {
+            self.actions.push(action);
+        }
+    }
+
+    /// Key and groups, while any machine needs them.
+    fn shared(&mut self) {
+        if self.made_on_ec2().next().is_none() {
+            return;
+        }
+        if self.input.world.key_is_ours != Some(true) {
+            self.add(Action::ImportKey);
+        }
+        if !self.input.world.groups_are_right {
+            self.add(Action::SetGroups);
+        }
+    }
+
+    /// Ends what is too much; gives the instance that is each machine.
+    fn surplus(&mut self) -> BTreeMap<&'a Name, &'a Instance> {
+        let wanted: BTreeSet<&Name> = self.made_on_ec2().map(|machine| machine.id).collect();
+        let mut by_machine: BTreeMap<&Name, Vec<&Instance>> = BTreeMap::new();
+        for instance in &self.input.world.instances {
+            if instance.state != State::ShuttingDown {
+                by_machine.entry(&instance.machine).or_default().push(instance);
+            }
+        }
+        let mut chosen = BTreeMap::new();
+        for (machine, mut instances) in by_machine {
+            let noted = self.locked(machine).and_then(|locked| locked.instance.as_deref());
+            // The one that people know; without a note the oldest, where most work is.
+            instances.sort_by_key(|instance| (noted != Some(instance.id.as_str()), instance.generation, &instance.id));
+            let kept = usize::from(wanted.contains(machine));
+            let why = if kept == 1 { Surplus::Double } else { Surplus::NotWanted };
+            for instance in &instances[kept.min(instances.len())..] {
+                self.add(Action::Terminate {
+                    machine: machine.clone(),
+                    instance: instance.id.clone(),
+                    why,
+                });
+            }
+            if kept == 1 {
+                chosen.insert(machine, instances[0]);
+            }
+        }
+        let all: BTreeSet<&Name> = self.wanted().map(|machine| machine.id).collect();
+        for machine in self.input.lock.machines.keys() {
+            if !all.contains(machine) {
+                self.add(Action::Forget {
+                    machine: machine.clone(),
+                });
+            }
+        }
+        chosen
+    }
+
+    fn machines(&mut self, chosen: &BTreeMap<&'a Name, &'a Instance>) {
+        for machine in self.wanted() {
+            let is_new = match machine.standing {
+                Some(standing) => self.is_elsewhere(&machine, standing),
+                None => self.instance(&machine, chosen.get(machine.id).copied()),
+            };
+            let locked = self.locked(machine.id);
+            let has_key = locked.is_some_and(|locked| locked.account_key.is_some());
+            if is_new || !has_key {
+                self.unsettled.insert(machine.id);
+            }
+            let setup = locked.and_then(|locked| locked.setup);
+            // A set-up also tells the account's key, if a lock file was edited.
+            if is_new || !has_key || setup != Some(self.input.wanted.setup(&machine)) {
+                self.add(Action::SetUp {
+                    machine: machine.id.clone(),
+                });
+            }
+        }
+    }
+
+    /// Whether a machine of its own is another one than was set up.
+    fn is_elsewhere(&self, machine: &Machine<'_>, standing: &Standing) -> bool {
+        self.locked(machine.id).is_some_and(|locked| {
+            locked.instance.is_some()
+                || locked.address.as_deref() != Some(standing.address.as_str())
+                || locked.host_key.as_ref() != Some(&standing.host_key)
+        })
+    }
+
+    /// Sees to it that a machine has an instance that runs; tells whether it is another one than was set up.
+    fn instance(&mut self, machine: &Machine<'a>, instance: Option<&'a Instance>) -> bool {
+        let id = || machine.id.clone();
+        let locked = self.locked(machine.id);
+        let Some(instance) = instance else {
+            let (instance_type, disk_gib) = self.input.inventory.hardware(machine.role);
+            self.add(Action::Launch {
+                machine: id(),
+                role: machine.role,
+                instance_type: instance_type.clone(),
+                disk_gib,
+                generation: self.generation(machine.id, locked),
+            });
+            self.add(Action::Await { machine: id() });
+            return true;
+        };
+        let is_noted = locked.is_some_and(|locked| locked.instance.as_deref() == Some(&instance.id));
+        if !is_noted {
+            self.add(Action::Adopt {
+                machine: id(),
+                instance: instance.id.clone(),
+            });
+        }
+        if instance.state == State::Stopped {
+            self.add(Action::Start {
+                machine: id(),
+                instance: instance.id.clone(),
+            });
+        }
+        let has_address = is_noted && locked.is_some_and(|locked| locked.address.is_some());
+        if !has_address || instance.state == State::Stopped {
+            self.add(Action::Await { machine: id() });
+            self.unsettled.insert(machine.id);
+        }
+        if let Some(locked) = locked
+            && locked.role != machine.role
+        {
+            self.notes.push(format!(
+                "{} was made as {}, and the inventory wants {}: a machine keeps its role; give the new one another id",
+                machine.id, locked.role, machine.role
+            ));
+        }
+        !is_noted
+    }
+
+    /// The same one while nobody knows whether it was made: EC2 tells by the token. One more once it was.
+    fn generation(&self, machine: &Name, locked: Option<&LockedMachine>) -> u32 {
+        let seen = self.input.world.instances.iter();
+        let seen = seen
+            .filter(|instance| instance.machine == *machine)
+            .map(|instance| instance.generation + 1)
+            .max();
+        let noted = locked.map(|locked| locked.generation + u32::from(locked.instance.is_some()));
+        seen.max(noted).unwrap_or(1)
+    }
+
+    /// Tells machines of others, where what they are told is new, or not known yet.
+    fn connections(&mut self) {
+        let inventory = self.input.inventory;
+        for machine in self.wanted() {
+            let peers: Vec<&Name> = match (machine.role, machine.participant) {
+                (RoleName::Dev, Some(participant)) => vec![&inventory.uat_of(participant).id],
+                _ => {
+                    let theirs = inventory.participants.iter();
+                    let theirs = theirs.filter(|participant| inventory.uat_of(participant).id == *machine.id);
+                    theirs.map(|participant| &participant.id).collect()
+                }
+            };
+            let is_open = |name: &Name| self.unsettled.contains(name);
+            let sets_up = |action: &Action| matches!(action, Action::SetUp { machine: set } if set == machine.id);
+            let told = self.locked(machine.id).and_then(|locked| locked.links);
+            let links = self.input.wanted.links(&machine, self.input.lock);
+            let connects = is_open(machine.id)
+                || peers.iter().any(|peer| is_open(peer))
+                || self.actions.iter().any(sets_up)
+                || links.is_none()
+                || links != told;
+            if connects {
+                self.add(Action::Connect {
+                    machine: machine.id.clone(),
+                });
+            }
+        }
+    }
+}
