@@ -6,17 +6,18 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, Instance, InstanceMetadataEndpointState,
     InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, ResourceType,
-    ShutdownBehavior, VolumeType,
+    ShutdownBehavior, Tag, VolumeType,
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use optivex_bundle::inventory::{Connect, RoleName};
 use optivex_bundle::names::Name;
 use optivex_bundle::secret::Secret;
+use optivex_bundle::ssh_key::PublicKey;
 use tokio::time::Instant;
 
 use super::observed::State;
-use super::{Ec2, Ec2Error, Image, InstanceId, Kind, TAG_GENERATION, TAG_MACHINE, TAG_NAME, TAG_ROLE};
+use super::{Ec2, Ec2Error, Image, InstanceId, Kind, TAG_GENERATION, TAG_HOST_KEY, TAG_MACHINE, TAG_NAME, TAG_ROLE};
 
 /// Most of user data, before base64: EC2's bound.
 pub const USER_DATA_BYTES: usize = 16 << 10;
@@ -42,7 +43,9 @@ pub struct Launch<'a> {
     pub disk_gib: u32,
     /// The security group of its role.
     pub group: &'a str,
-    /// What it does at its first boot; its host key is in it.
+    /// What it must show as its host key.
+    pub host_key: &'a PublicKey,
+    /// What it does at its first boot; its private host key is in it.
     pub user_data: &'a Secret,
     /// Whether it is reached from outside.
     pub public_address: bool,
@@ -123,6 +126,7 @@ impl Ec2 {
             (TAG_GENERATION, &generation),
             (TAG_NAME, machine),
         ];
+        let host_key = launch.host_key.to_string();
         let mut request = self
             .client
             .run_instances()
@@ -137,11 +141,9 @@ impl Ec2 {
             .metadata_options(metadata)
             .network_interfaces(network)
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate);
-        for resource in [
-            ResourceType::Instance,
-            ResourceType::Volume,
-            ResourceType::NetworkInterface,
-        ] {
+        let instance = [&tags[..], &[(TAG_HOST_KEY, &host_key)]].concat();
+        request = request.tag_specifications(self.tagged(ResourceType::Instance, &instance));
+        for resource in [ResourceType::Volume, ResourceType::NetworkInterface] {
             request = request.tag_specifications(self.tagged(resource, &tags));
         }
         let answer = request.send().await.map_err(|error| Ec2Error::sdk(&doing, error))?;
@@ -181,6 +183,18 @@ impl Ec2 {
             tokio::time::sleep(pause).await;
             pause = self.longer(pause);
         }
+    }
+
+    /// Notes what a machine must show from now on.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn tag_host_key(&self, id: &InstanceId, host_key: &PublicKey) -> Result<(), Ec2Error> {
+        let tag = Tag::builder().key(TAG_HOST_KEY).value(host_key.to_string()).build();
+        let noted = self.client.create_tags().resources(id.as_str()).tags(tag).send().await;
+        noted
+            .map(drop)
+            .map_err(|error| Ec2Error::sdk(format!("noting the host key of {id}"), error))
     }
 
     /// Starts a machine that is stopped. It is not waited for.
