@@ -23,11 +23,20 @@ const CARGO_FILE: &str = ".cargo/config.toml";
 const CARGO_MARK: &str =
     "# Written by cargo xtask provision, which replaces the file as long as this line is its first.";
 
+/// As the deploy command reads it.
+fn place(peer: &Peer) -> String {
+    match (peer.port, peer.address.contains(':')) {
+        (22, _) => peer.address.clone(),
+        (port, false) => format!("{}:{port}", peer.address),
+        (port, true) => format!("[{}]:{port}", peer.address),
+    }
+}
+
 impl Environment {
     pub(crate) fn dev(spec: &Spec, uat: &Peer) -> Self {
         let mut variables = vec![
             ("CK_UAT_USER", uat.account.to_string()),
-            ("CK_UAT_HOST", uat.address.clone()),
+            ("CK_UAT_HOST", place(uat)),
             ("CK_UAT_DEPLOYMENT_DIR", paths::SPOOL.to_owned()),
         ];
         if let Role::Dev { template, .. } = &spec.role {

@@ -8,7 +8,7 @@ pub(crate) struct Toolchain {
     pub(crate) account: String,
 }
 
-const ANSWER: &str = "cargo";
+pub(super) const ANSWER: &str = "cargo";
 
 impl Operation for Toolchain {
     fn asks(&self, base: &Base, asks: &mut Asks) {
