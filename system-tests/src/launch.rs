@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -21,6 +22,8 @@ use crate::verdict::{Stop, Verdict};
 
 /// A submission answers health SERVING within this time.
 pub const BOOT: Duration = Duration::from_secs(10);
+/// How long one that does not listen any more may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 /// Lines of its output that are kept: the newest.
 const LINES_MAX: usize = 40;
 /// Bytes of one line that are kept.
@@ -166,6 +169,22 @@ impl Process {
     /// How it ended, if it did.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Whether it did not end. One that does not listen any more is about to, as a rule: behind a launcher of its own
+    /// its end takes a moment to be seen, and the next case is not to pay for it.
+    pub(crate) async fn lives(&mut self) -> bool {
+        let begun = Instant::now();
+        loop {
+            if self.exited().is_some() {
+                return false;
+            }
+            let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok();
+            if listens || begun.elapsed() > ENDING {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Its newest output, for people.

@@ -101,7 +101,7 @@ impl Subject {
             State::Target(venue) => return Ok(venue.clone()),
             State::Down(stop) => return Err(stop.clone()),
             State::Launched { running } => {
-                if running.process.exited().is_none() {
+                if running.process.lives().await {
                     return Ok(running.venue.clone());
                 }
             }

@@ -15,9 +15,9 @@ use xshell::cmd;
 use crate::workspace::Workspace;
 use optivex_exit::{Exit, Failure};
 
-/// Files and folders, and where they go. Of the system tests all that a subject is tested with; their own tests and
-/// subjects stay here.
-const PARTS: [(&str, &str); 9] = [
+/// Files and folders, and where they go. Of the system tests all that a subject is tested with, and of `cargo xtask deploy`
+/// all that it is made of; their own tests and subjects stay here.
+const PARTS: [(&str, &str); 15] = [
     ("infra/template", ""),
     (".cargo/config.toml", ".cargo/config.toml"),
     (".gitignore", ".gitignore"),
@@ -27,7 +27,16 @@ const PARTS: [(&str, &str); 9] = [
     ("system-tests/Cargo.toml", "system-tests/Cargo.toml"),
     ("system-tests/README.md", "system-tests/README.md"),
     ("system-tests/src", "system-tests/src"),
+    ("xtask/bundle/Cargo.toml", "xtask/bundle/Cargo.toml"),
+    ("xtask/bundle/src", "xtask/bundle/src"),
+    ("xtask/deploy/Cargo.toml", "xtask/deploy/Cargo.toml"),
+    ("xtask/deploy/src", "xtask/deploy/src"),
+    ("xtask/exit/Cargo.toml", "xtask/exit/Cargo.toml"),
+    ("xtask/exit/src", "xtask/exit/src"),
 ];
+
+/// Libraries of theirs that are optimised in debug builds, too.
+const OPTIMISED: [&str; 2] = ["sha2", "zstd-sys"];
 
 const MANIFEST: &str = "Cargo.toml";
 const LOCK: &str = "Cargo.lock";
@@ -146,7 +155,7 @@ fn manifest(to: &Path, ours: &str) -> Result<String> {
     }
     // How debug builds are made; not the settings for packages that are not there, nor for our releases.
     let mut debug = table(&mut ours, &["profile", "dev"])?.clone();
-    debug.remove("package");
+    table_of(&mut debug, "package")?.retain(|name, _| OPTIMISED.contains(&name));
     let mut profile = Table::new();
     profile.set_implicit(true);
     profile.insert("dev", Item::Table(debug));
@@ -159,6 +168,11 @@ fn table<'a>(document: &'a mut DocumentMut, path: &[&str]) -> Result<&'a mut Tab
     path.iter().try_fold(document.as_table_mut(), |table, key| {
         table.get_mut(key).and_then(Item::as_table_mut).with_context(missing)
     })
+}
+
+fn table_of<'a>(table: &'a mut Table, key: &str) -> Result<&'a mut Table> {
+    let found = table.get_mut(key).and_then(Item::as_table_mut);
+    found.with_context(|| format!("no table {key} in {MANIFEST}"))
 }
 
 fn members(workspace: &Table) -> Result<Vec<String>> {

@@ -62,7 +62,11 @@ pub struct LockedMachine {
     /// What it must show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<PublicKey>,
-    /// Whether that key was made here and handed over at first boot: the machine is to make one of its own.
+    /// What it is about to show, while the machine's own key takes the first one's place: until that is over, it may
+    /// show either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_host_key: Option<PublicKey>,
+    /// Whether [`Self::host_key`] was made here and handed over at first boot: the machine is to make one of its own.
     #[serde(default)]
     pub host_key_handed_over: bool,
     /// Of the set-up that was applied last, whole: what the machine is by itself.
@@ -181,6 +185,7 @@ mod tests {
             address: Some("192.0.2.1".to_owned()),
             private_address: None,
             host_key: None,
+            next_host_key: None,
             host_key_handed_over: true,
             setup: Some(Digest::of(b"x")),
             links: None,

@@ -19,7 +19,7 @@ use crate::repro::repro;
 use crate::settings::Settings;
 use crate::show::{self, Live, Paint};
 use crate::submit::submit;
-use crate::uat::Client;
+use crate::uat::{Client, Overview};
 
 /// Builds this repository's exchange, hands it over to UAT, and shows what the system tests there say of it.
 ///
@@ -132,13 +132,13 @@ pub fn run(cli: &Cli) -> Result<Exit> {
 }
 
 fn newest(client: &Client) -> Result<SubmissionId> {
-    let (_, jobs) = client.status(None)?;
-    let (receipt, _) = jobs.first().context("you have not deployed anything yet")?;
+    let overview = client.status(None)?;
+    let (receipt, _) = overview.jobs.first().context("you have not deployed anything yet")?;
     Ok(receipt.id)
 }
 
 fn status(client: &Client, id: Option<SubmissionId>) -> Result<Exit> {
-    let (notes, jobs) = client.status(id)?;
+    let Overview { notes, jobs } = client.status(id)?;
     for note in notes {
         println!("note: {}", printable(&note));
     }

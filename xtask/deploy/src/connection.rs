@@ -84,17 +84,18 @@ impl Uat {
     }
 }
 
+/// `HOST`, `HOST:PORT`, an IPv6 address, or `[ADDRESS]:PORT`.
 fn host_and_port(place: &str) -> anyhow::Result<(String, Option<u16>)> {
-    match place.split_once(':') {
-        // Not an IPv6 address.
-        Some((host, port)) if !port.contains(':') => {
-            let port = port
-                .parse()
-                .map_err(|_| infrastructure(format!("CK_UAT_HOST is {place:?}: not a host, nor HOST:PORT")))?;
-            Ok((host.to_owned(), Some(port)))
-        }
-        _ => Ok((place.to_owned(), None)),
-    }
+    let odd = || infrastructure(format!("CK_UAT_HOST is {place:?}: not a host, nor HOST:PORT"));
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:").ok_or_else(odd)?,
+        None => match place.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, port),
+            // A name, or an IPv6 address.
+            _ => return Ok((place.to_owned(), None)),
+        },
+    };
+    Ok((host.to_owned(), Some(port.parse().map_err(|_| odd())?)))
 }
 
 /// Why a conversation did not come to its end.
@@ -365,9 +366,12 @@ mod tests {
             ("uat", "uat", None),
             ("10.0.0.1:2222", "10.0.0.1", Some(2222)),
             ("fe80::1", "fe80::1", None),
+            ("[fe80::1]:2222", "fe80::1", Some(2222)),
         ] {
             assert_eq!(host_and_port(place).expect(place), (host.to_owned(), port));
         }
-        host_and_port("uat:ssh").expect_err("no port");
+        for wrong in ["uat:ssh", "uat:", "[fe80::1]", "uat:99999"] {
+            host_and_port(wrong).expect_err(wrong);
+        }
     }
 }

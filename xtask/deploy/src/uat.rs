@@ -111,8 +111,8 @@ impl Client {
         })
     }
 
-    /// What became of the newest deployments, or of one; each is told as it comes.
-    pub fn status(&self, id: Option<SubmissionId>) -> Result<(Vec<String>, Vec<(Receipt, State)>)> {
+    /// What became of the newest deployments, or of one.
+    pub fn status(&self, id: Option<SubmissionId>) -> Result<Overview> {
         self.talk(|patience| {
             let mut connection = self.target.ask(Ask::Status { id, follow: None })?;
             let (mut notes, mut jobs) = (Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ impl Client {
                 match connection.answer()? {
                     Answer::Uat { notes: more } => notes = more,
                     Answer::Job { receipt, state } => jobs.push((receipt, state)),
-                    Answer::Done => return Ok((notes, jobs)),
+                    Answer::Done => return Ok(Overview { notes, jobs }),
                     other => return Err(odd(&other)),
                 }
                 patience.heard();
@@ -211,6 +211,14 @@ impl Client {
             }
         })
     }
+}
+
+/// How UAT is, and what became of deployments.
+pub struct Overview {
+    /// What there is to know of UAT, a line each.
+    pub notes: Vec<String>,
+    /// The deployments, newest first.
+    pub jobs: Vec<(Receipt, State)>,
 }
 
 /// What a follower hears.

@@ -208,7 +208,7 @@ fn learned(facts: &Facts, spec: &Spec) -> Result<Learned, String> {
             uat_key: read(key::UAT)?,
             results_key: None,
         },
-        Role::Uat => Learned {
+        Role::Uat { .. } => Learned {
             uat_key: None,
             results_key: read(key::RESULTS)?,
         },

@@ -5,6 +5,7 @@
 //! failed. So a second run finds nothing to do, and changes nothing.
 
 mod apply;
+mod assemble;
 mod facts;
 pub mod host_key;
 pub mod keys;
@@ -19,4 +20,5 @@ pub mod supplies;
 pub mod user_data;
 
 pub use apply::{Changes, Error, Event, Outcome, Progress, link, machine};
+pub use assemble::Supplies;
 pub use operations::needed_tools;

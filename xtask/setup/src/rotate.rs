@@ -86,7 +86,7 @@ pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<Learned, Erro
             uat_key: Some(public),
             results_key: None,
         },
-        Role::Uat => Learned {
+        Role::Uat { .. } => Learned {
             uat_key: None,
             results_key: Some(public),
         },
@@ -123,7 +123,7 @@ pub fn swap(connection: &Connection<'_>, spec: &Spec) -> Result<(), Error> {
 fn own_key(spec: &Spec) -> &'static str {
     match spec.role {
         Role::Dev { .. } => key::UAT,
-        Role::Uat => key::RESULTS,
+        Role::Uat { .. } => key::RESULTS,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use optivex_bundle::digest::Digest;
+use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
 use serde::Serialize;
 
@@ -20,8 +21,9 @@ pub struct Spec {
     pub name: Name,
     /// Packages beyond those that the role needs, as the machine's package manager calls them.
     pub packages: Vec<String>,
-    /// When it turns itself off, in UTC as `2027-03-12 18:00:00`: for machines that cost money as long as they run.
-    pub end: Option<String>,
+    /// When it turns itself off: for machines that cost money as long as they run. No part of its hash.
+    #[serde(skip)]
+    pub end: Option<Moment>,
     /// What it is for.
     pub role: Role,
     /// Where its tools come from.
@@ -42,7 +44,19 @@ pub enum Role {
         template: Template,
     },
     /// Judges submissions.
-    Uat,
+    Uat {
+        /// By what it judges.
+        tests: Tests,
+    },
+}
+
+/// The system tests that count, which are one of UAT's tools.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tests {
+    /// The commit that they are of.
+    pub commit: String,
+    /// The contract that they go by: its files by their path below `proto`.
+    pub proto: BTreeMap<String, Tool>,
 }
 
 /// The repository that participants start from.
@@ -78,7 +92,7 @@ pub enum Tools {
     },
 }
 
-/// A program on this machine.
+/// A file on this machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tool {
     /// Where it is.
@@ -144,15 +158,29 @@ impl Spec {
     pub fn role_name(&self) -> &'static str {
         match self.role {
             Role::Dev { .. } => "dev",
-            Role::Uat => "uat",
+            Role::Uat { .. } => "uat",
         }
     }
 }
 
-/// The hash of a set-up: the same hash, the same machine. It tells a plan what has nothing to do without a connection.
-pub fn hash(spec: &Spec, links: &Links) -> Digest {
+impl Spec {
+    /// Tells a plan what has nothing to do without a connection: the same hash, the same machine. The end date is none
+    /// of it, for it moves alone.
+    pub fn hash(&self) -> Digest {
+        hash(self)
+    }
+}
+
+impl Links {
+    /// As [`Spec::hash`].
+    pub fn hash(&self) -> Digest {
+        hash(self)
+    }
+}
+
+fn hash(what: &impl Serialize) -> Digest {
     // Maps with text as keys, and no floats: that becomes JSON always.
-    let text = serde_json::to_vec(&(VERSION, spec, links)).expect("plain data becomes JSON");
+    let text = serde_json::to_vec(&(VERSION, what)).expect("plain data becomes JSON");
     Digest::of(&text)
 }
 
@@ -164,6 +192,8 @@ pub mod paths {
     pub const BUILD: &str = "/var/lib/optivex/build";
     /// Where deployments go: `CK_DEPLOYMENT_DIR`, `CK_UAT_DEPLOYMENT_DIR`.
     pub const SPOOL: &str = "/var/lib/optivex/spool";
+    /// The contract that the system tests go by.
+    pub const PROTO: &str = "/opt/optivex/proto";
     /// The system tests' archives: `CK_TESTS_DIR`.
     pub const TESTS: &str = "/var/lib/optivex/tests";
     /// The daemon's settings.

@@ -9,14 +9,14 @@ use optivex_bundle::digest::Digest;
 use xshell::{Shell, cmd};
 
 use crate::operations::needed_tools;
-use crate::spec::{Role, Template, Tool, Tools};
+use crate::spec::{Role, Template, Tests, Tool, Tools};
 
 /// The template as a git bundle, made of the repository at `root`, below `into`: a file that git clones like any
 /// origin. The same template is the same commit, whoever makes it and when.
 ///
 /// # Errors
 /// `cargo xtask template` or git fails.
-pub fn own(root: &Path, into: &Path) -> Result<Template> {
+pub fn own_template(root: &Path, into: &Path) -> Result<Template> {
     let sh = Shell::new()?;
     let scratch = tempfile::tempdir().context("a directory for the template")?;
     let directory = scratch.path().join("template");
@@ -106,7 +106,27 @@ pub fn built_here(root: &Path, target: &Path, role: &Role, release: bool) -> Res
     Ok(Tools::Manager(tools))
 }
 
-/// A program that is there.
+/// The system tests' commit, and the contract of the repository at `root`.
+///
+/// # Errors
+/// git fails, or there is no contract.
+pub fn tests(root: &Path) -> Result<Tests> {
+    let sh = Shell::new()?;
+    let _at = sh.push_dir(root);
+    let commit = cmd!(sh, "git rev-parse HEAD").quiet().read()?;
+    let listed = cmd!(sh, "git ls-files -z -- proto/*.proto").quiet().read()?;
+    let mut proto = BTreeMap::new();
+    for path in listed.split('\0').filter(|path| !path.is_empty()) {
+        let below = path.strip_prefix("proto/").unwrap_or(path);
+        proto.insert(below.to_owned(), tool(root.join(path))?);
+    }
+    if proto.is_empty() {
+        bail!("{}: no .proto files below proto", root.display());
+    }
+    Ok(Tests { commit, proto })
+}
+
+/// A file that is there.
 ///
 /// # Errors
 /// It cannot be read.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
 use optivex_bundle::secret::Secret;
 use serde::Serialize;
@@ -37,9 +38,9 @@ struct WriteFile {
     content: String,
 }
 
-/// The user data of a machine: it shows `host_key`, lets `manager` in as the image's login user, and ends at `end` (UTC,
-/// as `2027-03-12 18:00:00`) even if nobody ever comes.
-pub fn user_data(name: &Name, host_key: &KeyPair, manager: &PublicKey, end: Option<&str>) -> Secret {
+/// The user data of a machine: it shows `host_key`, lets `manager` in as the image's login user, and ends at `end`
+/// even if nobody ever comes.
+pub fn user_data(name: &Name, host_key: &KeyPair, manager: &PublicKey, end: Option<Moment>) -> Secret {
     let units = end.map(end::units).into_iter().flatten();
     let config = CloudConfig {
         hostname: name.as_str(),
@@ -84,6 +85,7 @@ mod tests {
             public: key("host"),
         };
         let name = "alice".parse().expect("a name");
+        let moment = "2027-03-12T18:00:00Z".parse().expect("a moment");
         let data = |end| user_data(&name, &host_key, &key("mana"), end);
         expect![[r#"
             #cloud-config
@@ -132,9 +134,9 @@ mod tests {
               - --now
               - optivex-end.timer
         "#]]
-        .assert_eq(data(Some("2027-03-12 18:00:00")).expose());
+        .assert_eq(data(Some(moment)).expose());
         // EC2 takes 16 KiB.
-        assert!(data(Some("2027-03-12 18:00:00")).expose().len() < 8 << 10);
+        assert!(data(Some(moment)).expose().len() < 8 << 10);
         assert!(!data(None).expose().contains("systemctl"));
     }
 }

@@ -33,9 +33,11 @@ struct Came {
 
 impl Came {
     fn to(&self, verdict: &Verdict) {
+        let launches = self.uat.at("spool/state/work/slot-0/visible/launches.jsonl");
+        let launches = fs::read_to_string(launches).unwrap_or_default();
         assert_eq!(
             self.result.verdict, *verdict,
-            "{:#?}\n{}\n{}",
+            "{:#?}\n{}\n{}\n{launches}",
             self.result, self.told, self.log
         );
     }
@@ -127,7 +129,7 @@ fn whoever_dies_while_it_is_tested_crashed() {
     let _alone = alone();
     let came = judged(
         &with_exchange(&["crash-late"]),
-        &settings("--stage, orders, --patience, '5'", SMALL),
+        &settings("--stage, orders, --patience, '5'", ""),
     );
     came.to(&Verdict::Crashed {
         how: "ended with exit code 3".to_owned(),

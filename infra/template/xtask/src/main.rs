@@ -1,5 +1,6 @@
 //! Automation of the repository. `cargo xtask --help` tells the commands.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -9,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes:
   0    ok
-  1    failed; for deploy: not there yet
+  1    failed
   2    usage
   100  the exchange failed a test
   101  build failed
@@ -17,10 +18,6 @@ const EXIT_CODES: &str = "Exit codes:
 
 const FAILED: u8 = 1;
 const BUILD_FAILED: u8 = 101;
-
-const NO_DEPLOY: &str = "cargo xtask deploy is not there yet. It will build a release of this repository, hand it over to \
-    the acceptance machine under your name, and show what the system tests there say of it: the same stages, from a copy \
-    of the program manager's, with your exchange in a sandbox of its own. Until then: cargo xtask test";
 
 /// Automation of this repository.
 #[derive(Parser)]
@@ -50,8 +47,13 @@ enum Task {
         #[arg(last = true)]
         system_tests: Vec<String>,
     },
-    /// Hands the exchange over for acceptance: comes later
-    Deploy,
+    /// Hands the exchange over to UAT, and shows what the system tests there say of it
+    #[command(disable_help_flag = true)]
+    Deploy {
+        /// Its own arguments: `status`, `logs`, `results`, `cancel`, `repro`, `--help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -87,9 +89,24 @@ fn run(task: Task) -> Result<u8> {
             let exchange = workspace.program("exchange", release);
             become_program(command.args(system_tests).arg("--launch").arg(exchange))
         }
-        Task::Deploy => {
-            eprintln!("{NO_DEPLOY}");
-            Ok(FAILED)
+        Task::Deploy { arguments } => {
+            let deploy = workspace.program("deploy", false);
+            if !deploy.exists() {
+                eprintln!("building cargo xtask deploy, once");
+            }
+            let build = [
+                "build",
+                "--quiet",
+                "--locked",
+                "--package",
+                "optivex-deploy",
+                "--bin",
+                "deploy",
+            ];
+            if !workspace.cargo(&build)? {
+                return Ok(BUILD_FAILED);
+            }
+            become_program(Command::new(deploy).args(arguments))
         }
     }
 }
@@ -119,15 +136,18 @@ impl Workspace {
 
     /// Builds the exchange and the system tests; false if cargo could not, and said why.
     fn build(&self, release: bool) -> Result<bool> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // Always both: one of them alone wants shared libraries compiled a little differently, and so twice.
-        cargo
-            .current_dir(&self.root)
-            .args(["build", "--bin", "exchange", "--bin", "system-tests"]);
+        let mut arguments = vec!["build", "--bin", "exchange", "--bin", "system-tests"];
         if release {
-            cargo.arg("--release");
+            arguments.push("--release");
         }
-        Ok(cargo.status().context("cannot start cargo")?.success())
+        self.cargo(&arguments)
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result<bool> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let status = cargo.current_dir(&self.root).args(arguments).status();
+        Ok(status.context("cannot start cargo")?.success())
     }
 
     fn program(&self, name: &str, release: bool) -> PathBuf {

@@ -131,6 +131,7 @@ impl Model {
             address: None,
             private_address: None,
             host_key: None,
+            next_host_key: None,
             host_key_handed_over: false,
             setup: None,
             links: None,

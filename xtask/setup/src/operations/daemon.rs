@@ -88,7 +88,6 @@ impl Daemon {
              Delegate=yes\n\
              KillMode=mixed\n\
              TimeoutStopSec=60\n\
-             NoNewPrivileges=yes\n\
              \n\
              [Install]\n\
              WantedBy=multi-user.target\n",
@@ -149,10 +148,10 @@ impl Operation for Daemon {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{debian, key, plan, spec, table, with};
+    use super::super::testing::{debian, key, plan, spec, table, uat, with};
     use super::*;
     use crate::facts::Unit;
-    use crate::spec::{Peer, Role};
+    use crate::spec::Peer;
     use expect_test::expect;
 
     fn participants() -> BTreeMap<Name, Participant> {
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn units() {
-        let daemon = Daemon::new(&spec(Role::Uat), 2, &participants());
+        let daemon = Daemon::new(&spec(uat()), 2, &participants());
         let unit = daemon.unit();
         let has = |text: &str, enabled, active| {
             with(debian(), |facts| {
@@ -215,7 +214,6 @@ mod tests {
                 | Delegate=yes
                 | KillMode=mixed
                 | TimeoutStopSec=60
-                | NoNewPrivileges=yes
                 | 
                 | [Install]
                 | WantedBy=multi-user.target
@@ -244,7 +242,6 @@ mod tests {
                 | Delegate=yes
                 | KillMode=mixed
                 | TimeoutStopSec=60
-                | NoNewPrivileges=yes
                 | 
                 | [Install]
                 | WantedBy=multi-user.target
@@ -267,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_a_running_daemon_has_read_starts_it_anew() {
-        let spec = spec(Role::Uat);
+        let spec = spec(uat());
         let stamp = |slots, participants: &BTreeMap<_, _>| Daemon::new(&spec, slots, participants).stamp;
         assert_eq!(stamp(2, &participants()), stamp(2, &participants()));
         assert_ne!(stamp(2, &participants()), stamp(3, &participants()));

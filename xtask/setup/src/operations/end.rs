@@ -1,6 +1,8 @@
 //! The end date: a machine that costs money turns itself off then, whatever becomes of us. EC2 removes it, for that is
 //! what its instances are told to do when they shut down.
 
+use optivex_bundle::moment::Moment;
+
 use super::file::File;
 use super::{Operation, Plan};
 use crate::facts::{Asks, Base, Facts};
@@ -8,12 +10,14 @@ use crate::spec::paths;
 use crate::step::{Step, Who};
 
 pub(crate) struct End {
-    /// In UTC, as `2027-03-12 18:00:00`; None for machines that are not ours to turn off.
-    pub(crate) at: Option<String>,
+    /// None for machines that are not ours to turn off.
+    pub(crate) at: Option<Moment>,
 }
 
 /// The unit that turns the machine off, and the timer that starts it: path and text of each.
-pub(crate) fn units(at: &str) -> [(String, String); 2] {
+pub(crate) fn units(at: Moment) -> [(String, String); 2] {
+    // systemd writes a moment without the T and the Z of others.
+    let at = at.to_string().replace('T', " ").replace('Z', "");
     let path = |unit| format!("{}/{unit}", paths::UNITS);
     [
         (
@@ -48,7 +52,7 @@ pub(crate) fn units(at: &str) -> [(String, String); 2] {
 
 impl End {
     fn files(&self) -> Vec<File> {
-        let units = self.at.iter().flat_map(|at| units(at));
+        let units = self.at.into_iter().flat_map(units);
         units.map(|(path, text)| File::new(&path, text)).collect()
     }
 }
@@ -63,7 +67,7 @@ impl Operation for End {
 
     fn plan(&self, facts: &Facts, plan: &mut Plan) {
         let state = facts.units.get(paths::END_TIMER).copied().unwrap_or_default();
-        let Some(at) = &self.at else {
+        let Some(at) = self.at else {
             // One that was given an end by mistake, or by another inventory.
             if state.enabled || state.active {
                 let argv = ["systemctl", "disable", "--now", "--", paths::END_TIMER];
@@ -73,9 +77,8 @@ impl Operation for End {
             return;
         };
         if !facts.base.systemd {
-            plan.notes.push(format!(
-                "no systemd here: this machine does not end by itself at {at} UTC"
-            ));
+            plan.notes
+                .push(format!("no systemd here: this machine does not end by itself at {at}"));
             return;
         }
         let differs = self.files().iter().any(|file| file.differs(facts));
@@ -92,7 +95,7 @@ impl Operation for End {
             &["systemctl", "enable", "--", paths::END_TIMER],
         );
         run(
-            &format!("ending at {at} UTC"),
+            &format!("ending at {at}"),
             &["systemctl", "restart", "--", paths::END_TIMER],
         );
     }
@@ -105,15 +108,19 @@ mod tests {
     use crate::facts::Unit;
     use expect_test::expect;
 
+    fn moment(text: &str) -> Moment {
+        text.parse().expect("a moment")
+    }
+
     #[test]
     fn ends() {
         let end = End {
-            at: Some("2027-03-12 18:00:00".to_owned()),
+            at: Some(moment("2027-03-12T18:00:00Z")),
         };
         let none = End { at: None };
         let has = |at: &str, active| {
             with(debian(), |facts| {
-                for (path, text) in units(at) {
+                for (path, text) in units(moment(at)) {
                     facts.file(&path, "root", 0o644, &text);
                 }
                 let enabled = true;
@@ -168,15 +175,15 @@ mod tests {
             root$ systemctl enable -- optivex-end.timer
             root$ systemctl restart -- optivex-end.timer
             no systemd:
-            note: no systemd here: this machine does not end by itself at 2027-03-12 18:00:00 UTC
+            note: no systemd here: this machine does not end by itself at 2027-03-12T18:00:00Z
         "#]]
         .assert_eq(&table(
             &end,
             [
                 ("none", debian()),
-                ("right", has("2027-03-12 18:00:00", true)),
-                ("stopped", has("2027-03-12 18:00:00", false)),
-                ("extended", has("2027-03-05 18:00:00", true)),
+                ("right", has("2027-03-12T18:00:00Z", true)),
+                ("stopped", has("2027-03-12T18:00:00Z", false)),
+                ("extended", has("2027-03-05T18:00:00Z", true)),
                 ("no systemd", with(debian(), |facts| facts.base.systemd = false)),
             ],
         ));
@@ -190,7 +197,7 @@ mod tests {
             &none,
             [
                 ("none wanted, none there", debian()),
-                ("none wanted", has("2027-03-05 18:00:00", true)),
+                ("none wanted", has("2027-03-05T18:00:00Z", true)),
             ],
         ));
     }

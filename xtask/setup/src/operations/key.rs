@@ -34,7 +34,7 @@ impl Key {
 pub(crate) fn ask(spec: &Spec, base: &Base, asks: &mut Asks) {
     let path = match spec.role {
         Role::Dev { .. } => UAT,
-        Role::Uat => RESULTS,
+        Role::Uat { .. } => RESULTS,
     };
     Key::new(spec.name.as_str(), path, "").asks(base, asks);
 }

@@ -14,6 +14,7 @@ mod first_boot;
 pub(crate) mod key;
 mod packages;
 mod sandbox;
+mod tests;
 mod toolchain;
 mod tools;
 
@@ -74,7 +75,7 @@ pub(crate) fn alone(spec: &Spec) -> Operations {
     let account = || Owner::Account(name.to_owned());
     let mut all: Operations = vec![
         Box::new(first_boot::FirstBoot),
-        Box::new(end::End { at: spec.end.clone() }),
+        Box::new(end::End { at: spec.end }),
         Box::new(packages::Packages::new(spec)),
         Box::new(account::Account { name: name.to_owned() }),
         Box::new(directory::Directory::new(account(), ".ssh", 0o700)),
@@ -97,7 +98,7 @@ pub(crate) fn alone(spec: &Spec) -> Operations {
             all.push(Box::new(key::Key::new(name, key::UAT, &format!("{name} to uat"))));
             all.push(Box::new(clone::Clone::new(name, branch, template)));
         }
-        Role::Uat => {
+        Role::Uat { tests } => {
             all.push(Box::new(sandbox::Sandbox));
             for path in [paths::SPOOL, paths::TESTS] {
                 // Nobody else's: submissions and results are their makers' and ours.
@@ -105,6 +106,7 @@ pub(crate) fn alone(spec: &Spec) -> Operations {
                 all.push(Box::new(directory.given_to(name)));
             }
             all.extend(tools::all(spec));
+            all.extend(tests::all(spec, tests));
             all.push(Box::new(key::Key::new(name, key::RESULTS, "results")));
         }
     }
@@ -171,6 +173,15 @@ pub(crate) mod testing {
             role,
             tools: Tools::Manager(Default::default()),
         }
+    }
+
+    /// That judges by tests without a contract.
+    pub(crate) fn uat() -> Role {
+        let tests = crate::spec::Tests {
+            commit: "c0ffee".to_owned(),
+            proto: Default::default(),
+        };
+        Role::Uat { tests }
     }
 
     pub(crate) fn with(mut facts: Facts, change: impl FnOnce(&mut Facts)) -> Facts {

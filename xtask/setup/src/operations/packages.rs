@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Operation, Plan};
+use super::{Operation, Plan, toolchain};
 use crate::facts::{Asks, Base, Facts, Family};
 use crate::spec::{Role, Spec, Tools};
 use crate::step::{Command, LONG, Step, Who};
 
 pub(crate) struct Packages {
+    account: String,
     apt: BTreeSet<String>,
     dnf: BTreeSet<String>,
 }
@@ -21,7 +22,7 @@ const DNF: [&str; 2] = ["glibc-devel", "openssh-clients"];
 impl Packages {
     pub(crate) fn new(spec: &Spec) -> Self {
         let mut both: Vec<&str> = BOTH.to_vec();
-        if matches!(spec.role, Role::Uat) {
+        if matches!(spec.role, Role::Uat { .. }) {
             both.push("bubblewrap");
         }
         if matches!(spec.tools, Tools::Sources { .. }) {
@@ -32,6 +33,7 @@ impl Packages {
             both.iter().chain(more).copied().chain(own).map(str::to_owned).collect()
         };
         Self {
+            account: spec.name.to_string(),
             apt: all(&APT),
             dnf: all(&DNF),
         }
@@ -60,10 +62,10 @@ impl Operation for Packages {
             ));
             return;
         };
-        let missing = self
-            .of(family)
-            .iter()
-            .filter(|package| !facts.packages.contains(*package));
+        // curl is for the toolchain, where that has to be downloaded.
+        let needless = |package: &str| package == "curl" && toolchain::is_there(facts, &self.account);
+        let missing = self.of(family).iter();
+        let missing = missing.filter(|package| !facts.packages.contains(*package) && !needless(package));
         let missing: Vec<&str> = missing.map(String::as_str).collect();
         if missing.is_empty() {
             return;
@@ -96,24 +98,23 @@ impl Operation for Packages {
                     "install",
                     "--yes",
                     "--no-install-recommends",
-                    "--",
                 ];
                 run(&what, &install, &missing);
             }
-            Family::Dnf => run(&what, &["dnf", "--quiet", "--assumeyes", "install", "--"], &missing),
+            Family::Dnf => run(&what, &["dnf", "--quiet", "--assumeyes", "install"], &missing),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{debian, spec, table, with};
+    use super::super::testing::{debian, spec, table, uat, with};
     use super::*;
     use expect_test::expect;
 
     #[test]
     fn of_uat() {
-        let mut spec = spec(Role::Uat);
+        let mut spec = spec(uat());
         spec.packages = vec!["vim".to_owned()];
         let packages = Packages::new(&spec);
         let all_but_vim = |facts: &mut Facts| {
@@ -129,14 +130,14 @@ mod tests {
         expect![[r#"
             apt, none:
             root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' update
-            root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' install --yes --no-install-recommends -- bubblewrap ca-certificates curl gcc git libc6-dev openssh-client vim
+            root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' install --yes --no-install-recommends bubblewrap ca-certificates curl gcc git libc6-dev openssh-client vim
             apt, all but one:
             root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' update
-            root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' install --yes --no-install-recommends -- vim
+            root$ DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -q -o 'DPkg::Lock::Timeout=600' install --yes --no-install-recommends vim
             apt, all:
             nothing
             dnf, none:
-            root$ dnf --quiet --assumeyes install -- bubblewrap ca-certificates gcc git glibc-devel openssh-clients vim
+            root$ dnf --quiet --assumeyes install bubblewrap ca-certificates gcc git glibc-devel openssh-clients vim
             neither:
             blocked: Alpine is neither of Debian's family (apt) nor of Fedora's (dnf): choose an image that is
         "#]].assert_eq(&table(

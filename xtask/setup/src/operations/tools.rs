@@ -8,7 +8,7 @@ use optivex_bundle::digest::Digest;
 use super::directory::Directory;
 use super::file::File;
 use super::{Operation, Operations, Owner, Plan};
-use crate::facts::{Asks, Base, Facts};
+use crate::facts::{Asks, Base, Facts, Kind};
 use crate::spec::{Role, Spec, Tool, Tools, paths};
 use crate::step::{BUILD, Command, Content, LONG, Step, Who};
 
@@ -51,7 +51,7 @@ const UAT: [Program; 5] = [
 fn of(role: &Role) -> &'static [Program] {
     match role {
         Role::Dev { .. } => &DEV,
-        Role::Uat => &UAT,
+        Role::Uat { .. } => &UAT,
     }
 }
 
@@ -157,7 +157,10 @@ impl Operation for Built {
     }
 
     fn plan(&self, facts: &Facts, plan: &mut Plan) {
-        let there = |program: &Program| facts.paths.contains_key(&program.path());
+        let there = |program: &Program| {
+            let found = facts.paths.get(&program.path());
+            found.is_some_and(|found| found.kind == Kind::File && found.owner == "root")
+        };
         if !self.stamp().differs(facts) && self.programs.iter().all(there) {
             return;
         }
@@ -213,22 +216,12 @@ impl Operation for Built {
         }
         let mut run = |what: &str, argv: &[&str]| plan.steps.push(Step::run(what, &Who::Root, argv));
         for program in self.programs {
-            let (path, beside) = (
-                program.path(),
-                format!("{}/.{}.optivex-new", program.directory, program.name),
-            );
+            let path = program.path();
+            let beside = format!("{}/.{}.optivex-new", program.directory, program.name);
             let what = format!("installing {}", program.name);
-            run(
-                &what,
-                &[
-                    "install",
-                    "-m",
-                    "755",
-                    "--",
-                    &format!("{target}/release/{}", program.name),
-                    &beside,
-                ],
-            );
+            let built = format!("{target}/release/{}", program.name);
+            // The account could have put a link there, which root must not follow.
+            run(&what, &["cp", "-P", "--remove-destination", "--", &built, &beside]);
             // It may be running: its file is not written to, but replaced.
             run(&what, &["mv", "-f", "-T", "--", &beside, &path]);
         }
@@ -321,9 +314,9 @@ mod tests {
             alice$ tar -xf /var/lib/optivex/build/sources.tar -C /var/lib/optivex/build/sources
             alice$ CARGO_TARGET_DIR=/var/lib/optivex/build/target env -C /var/lib/optivex/build/sources cargo build --quiet --release --locked --manifest-path /var/lib/optivex/build/sources/Cargo.toml -p optivex-server --bin optivex
             alice$ CARGO_TARGET_DIR=/var/lib/optivex/build/target env -C /var/lib/optivex/build/sources cargo build --quiet --release --locked --manifest-path /var/lib/optivex/build/sources/Cargo.toml -p optivex-server --bin optivex-faulty --features faults
-            root$ install -m 755 -- /var/lib/optivex/build/target/release/optivex /opt/optivex/bin/.optivex.optivex-new
+            root$ cp -P --remove-destination -- /var/lib/optivex/build/target/release/optivex /opt/optivex/bin/.optivex.optivex-new
             root$ mv -f -T -- /opt/optivex/bin/.optivex.optivex-new /opt/optivex/bin/optivex
-            root$ install -m 755 -- /var/lib/optivex/build/target/release/optivex-faulty /opt/optivex/bin/.optivex-faulty.optivex-new
+            root$ cp -P --remove-destination -- /var/lib/optivex/build/target/release/optivex-faulty /opt/optivex/bin/.optivex-faulty.optivex-new
             root$ mv -f -T -- /opt/optivex/bin/.optivex-faulty.optivex-new /opt/optivex/bin/optivex-faulty
             root$ put /opt/optivex/sources 644
                 | 878a52fc5ff6a57d50b7b870aa51637a3dfd38fc22352a39f95a3c292eb976d5

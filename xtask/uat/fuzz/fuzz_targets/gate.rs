@@ -4,6 +4,7 @@
 
 #[path = "../../tests/gate/fuzz_one.rs"]
 mod fuzz_one;
+#[allow(dead_code)] // The tests use more of it.
 #[path = "../../tests/gate/room.rs"]
 mod room;
 

@@ -213,10 +213,9 @@ fn verdict(
     }
     let cases = &record.cases[before..];
     let failed = cases.iter().find(|case| case.outcome == "failed");
-    if let Some(launched) = run.launches.iter().find(|launched| !launched.asked) {
-        if launched.code == 128 + libc::SIGKILL && kernel_kills() > kills {
-            bail!("the machine ran out of memory");
-        }
+    let by_itself = run.launches.iter().find(|launched| !launched.asked);
+    if by_itself.is_some_and(|launched| launched.code == 128 + libc::SIGKILL) && kernel_kills() > kills {
+        bail!("the machine ran out of memory");
     }
     if !summary.serves && !cases.iter().any(|case| case.outcome == "passed") {
         let why = failed
@@ -224,7 +223,7 @@ fn verdict(
             .unwrap_or_else(|| "no health in time".to_owned());
         return Ok((Verdict::DidNotStart { why: one_line(&why) }, None));
     }
-    if let Some(launched) = run.launches.iter().find(|launched| !launched.asked) {
+    if let Some(launched) = by_itself {
         let how = match launched.code - 128 {
             signal @ 1..=64 => format!("ended by signal {signal}"),
             _ => format!("ended with exit code {}", launched.code),

@@ -149,14 +149,12 @@ fn html(board: &Board) -> String {
         let _ = write!(page, "<tr><th>{name}</th>");
         for (number, slug) in &board.stages {
             let word = row.stages.get(number);
-            let class = match word.map(String::as_str) {
-                Some(word @ ("passed" | "failed" | "error" | "blocked")) => word,
-                _ => "skipped",
-            };
+            let class = word.map_or("skipped", String::as_str);
             let title = format!("{slug}: {}", word.map_or("not run", String::as_str));
             let _ = write!(
                 page,
-                "<td class={class} title=\"{}\">{}</td>",
+                "<td class=\"{}\" title=\"{}\">{}</td>",
+                text(class),
                 text(&title),
                 letter(word)
             );

@@ -7,11 +7,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use signal_hook::consts::SIGTERM;
@@ -26,30 +25,19 @@ const GONE_WITHIN: Duration = Duration::from_secs(20);
 
 pub(crate) fn run() -> Result<ExitCode> {
     let number = next_number()?;
-    match launch(number) {
-        Ok((code, asked)) => {
-            tell(&Launched {
-                launch: number,
-                code,
-                asked,
-                trouble: None,
-            })?;
-            Ok(u8::try_from(code).unwrap_or(u8::MAX).into())
-        }
-        Err(error) => {
-            let trouble = Some(format!("{error:#}"));
-            tell(&Launched {
-                launch: number,
-                code: 0,
-                asked: false,
-                trouble,
-            })?;
-            Err(error)
-        }
-    }
+    launch(number).inspect_err(|error| {
+        let trouble = Launched {
+            launch: number,
+            code: 0,
+            asked: false,
+            trouble: Some(format!("{error:#}")),
+        };
+        // If not even that can be told, the cell finds no health, and this on standard error.
+        let _ = launches().and_then(|mut file| trouble.tell(&mut file));
+    })
 }
 
-fn launch(number: u32) -> Result<(i32, bool)> {
+fn launch(number: u32) -> Result<ExitCode> {
     let spec: CellSpec = super::read_json(&in_cell("out").join(out::SPEC))?;
     let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set"));
     let listen = variable("OPTIVEX_LISTEN")?;
@@ -65,17 +53,16 @@ fn launch(number: u32) -> Result<(i32, bool)> {
         std::fs::create_dir_all(scratch.join(folder)).context("private folders")?;
     }
     // Before the sandbox is started: a signal from here on is not lost.
-    let asked = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGTERM, Arc::clone(&asked)).context("SIGTERM")?;
     let (signals, tell_signal) = std::os::unix::net::UnixStream::pair().context("a socket pair")?;
     pipe::register(SIGTERM, tell_signal).context("SIGTERM")?;
 
-    // bubblewrap inherits these two ends; nobody else is started here.
+    // What bubblewrap inherits is in these; nobody else is started here.
+    let report = launches()?;
+    fcntl_setfd(&report, FdFlags::empty()).context("the report")?;
     let (filter, mut filter_in) = rustix::pipe::pipe().map(|(read, write)| (read, File::from(write)))?;
     let (info_out, info) = rustix::pipe::pipe()?;
-    for ours in [filter_in.as_raw_fd(), info_out.as_raw_fd()] {
-        close_on_exec(ours)?;
-    }
+    fcntl_setfd(&filter_in, FdFlags::CLOEXEC).context("close on exec")?;
+    fcntl_setfd(&info_out, FdFlags::CLOEXEC).context("close on exec")?;
     filter_in.write_all(&seccomp::filter()?).context("the seccomp filter")?;
     drop(filter_in);
 
@@ -89,8 +76,8 @@ fn launch(number: u32) -> Result<(i32, bool)> {
             info.as_raw_fd(),
         )?)
         .arg("--")
-        .args([&in_sandbox_program(), "inner"])
-        .arg(serde_json::to_string(&spec.limits)?)
+        .args([mounts::INNER, "inner", &serde_json::to_string(&spec.limits)?])
+        .args([number.to_string(), report.as_raw_fd().to_string()])
         .arg("--")
         .args(start(&spec.start))
         .env_clear()
@@ -116,7 +103,7 @@ fn launch(number: u32) -> Result<(i32, bool)> {
     let mut child = command
         .spawn()
         .context("cannot start bwrap: is bubblewrap installed?")?;
-    drop((filter, info));
+    drop((filter, info, report));
     let log = PrintedLog::open(&in_cell("out"), number, spec.limits.log_bytes)?;
     let readers = [
         child.stdout.take().map(|stream| log.follow(stream, std::io::stdout())),
@@ -124,7 +111,10 @@ fn launch(number: u32) -> Result<(i32, bool)> {
     ];
     let first = first_process(info_out).ok();
     if let Some(pid) = first {
-        previous.is(&procfs::pid_namespace(pid)?)?;
+        // One that is gone already leaves nothing to wait for.
+        if let Ok(namespace) = procfs::pid_namespace(pid) {
+            previous.is(&namespace)?;
+        }
         std::thread::spawn(move || pass_on(signals, pid));
     }
     let status = child.wait().context("waiting for bwrap")?;
@@ -132,7 +122,8 @@ fn launch(number: u32) -> Result<(i32, bool)> {
     if first.is_none() {
         bail!("bwrap did not start ({status}): {}", log.newest());
     }
-    Ok((super::code_of(status), asked.load(Ordering::SeqCst)))
+    let code = super::code_of(status);
+    Ok(u8::try_from(code).unwrap_or(u8::MAX).into())
 }
 
 /// The submission's start command: files of its bundle are in its working directory.
@@ -144,17 +135,6 @@ fn start(words: &[String]) -> Vec<String> {
         *program = Path::new(APP).join(&*program).display().to_string();
     }
     words
-}
-
-fn in_sandbox_program() -> String {
-    mounts::INNER.to_owned()
-}
-
-fn close_on_exec(fd: i32) -> Result<()> {
-    use std::os::fd::BorrowedFd;
-    // SAFETY: the caller holds the file open while this function runs.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).context("close on exec")
 }
 
 #[derive(Deserialize)]
@@ -227,13 +207,8 @@ fn next_number() -> Result<u32> {
     bail!("more than 10,000 starts")
 }
 
-fn tell(launched: &Launched) -> Result<()> {
-    let mut line = serde_json::to_string(launched)?;
-    line.push('\n');
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(in_cell("out").join(out::LAUNCHES))?;
-    // One write: lines of launchers that end at once stay whole.
-    file.write_all(line.as_bytes()).context("telling how it ended")
+fn launches() -> Result<File> {
+    let path = in_cell("out").join(out::LAUNCHES);
+    let file = OpenOptions::new().append(true).create(true).open(&path);
+    file.with_context(|| path.display().to_string())
 }

@@ -51,6 +51,10 @@ pub enum Part {
     Inner {
         /// As JSON.
         limits: String,
+        /// Number of the start.
+        launch: u32,
+        /// Where it is told how it ended.
+        report: i32,
         /// The submission.
         #[arg(last = true)]
         command: Vec<String>,
@@ -63,9 +67,14 @@ impl Part {
         match self {
             Part::Cell => init::run(),
             Part::Launch => launch::run(),
-            Part::Inner { limits, command } => {
+            Part::Inner {
+                limits,
+                launch,
+                report,
+                command,
+            } => {
                 let limits: Limits = serde_json::from_str(limits).context("limits")?;
-                inner::run(&limits, command)
+                inner::run(&limits, *launch, *report, command)
             }
         }
     }

@@ -1,8 +1,11 @@
 //! What a cell is told, what it tells, and where things lie in it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use optivex_bundle::limits::Limits;
 use optivex_bundle::verdict::Limit;
 use serde::{Deserialize, Serialize};
@@ -103,6 +106,15 @@ pub struct Launched {
     pub asked: bool,
     /// Whether the launcher could start it at all: if not, that is ours.
     pub trouble: Option<String>,
+}
+
+impl Launched {
+    /// Writes it down in one write: lines of those that end at the same time stay whole.
+    pub(crate) fn tell(&self, file: &mut File) -> Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        file.write_all(&line).context("telling how it ended")
+    }
 }
 
 /// Names of files in a cell's folder `out`.
