@@ -72,6 +72,12 @@ impl Manager {
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
         environment.insert("HOME".to_owned(), self.home.display().to_string());
+        // Only the keys are the manager's own: programs are built by the toolchain of whoever rehearses.
+        for (name, default) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let own = std::env::var(name).ok();
+            let own = own.or_else(|| Some(std::env::home_dir()?.join(default).display().to_string()));
+            environment.extend(own.map(|path| (name.to_owned(), path)));
+        }
         environment
     }
 
