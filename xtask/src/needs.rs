@@ -54,7 +54,7 @@ pub(crate) struct Need {
     from: From,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 12] = [
     Need {
         name: "C compiler",
         what_for: "links every program",
@@ -162,16 +162,6 @@ const NEEDS: [Need; 8] = [
         },
     },
     Need {
-        name: "OpenSSH's server",
-        what_for: "every host has one",
-        role: Role::Rehearsal,
-        check: &["test", "-x", "/usr/sbin/sshd"],
-        from: From::System {
-            apt: "openssh-server",
-            dnf: "openssh-server",
-        },
-    },
-    Need {
         name: "sudo",
         what_for: "the hosts' login user",
         role: Role::Rehearsal,
@@ -179,16 +169,6 @@ const NEEDS: [Need; 8] = [
         from: From::System {
             apt: "sudo",
             dnf: "sudo",
-        },
-    },
-    Need {
-        name: "bubblewrap",
-        what_for: "UAT's sandbox",
-        role: Role::Rehearsal,
-        check: &["bwrap", "--version"],
-        from: From::System {
-            apt: "bubblewrap",
-            dnf: "bubblewrap",
         },
     },
 ];
