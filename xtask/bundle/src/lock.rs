@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::durable;
-use crate::inventory::RoleName;
+use crate::inventory::{Region, RoleName};
 use crate::moment::Moment;
 use crate::names::Name;
 use crate::ssh_key::PublicKey;
@@ -31,6 +31,9 @@ pub struct Lock {
     pub version: u32,
     /// Whose machines these are.
     pub program: Name,
+    /// Where its instances are; none before the first one is made. Elsewhere nobody would look for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
     /// The image that machines are made from, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -110,6 +113,7 @@ impl Lock {
         Self {
             version: VERSION,
             program,
+            region: None,
             image: None,
             machines: BTreeMap::new(),
         }
