@@ -286,6 +286,7 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
@@ -327,6 +328,7 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh);
         })
     }
