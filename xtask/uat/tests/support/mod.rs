@@ -143,6 +143,7 @@ fn installed(program: &Path) -> &'static Path {
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    open(folder);
     made.push((program.to_owned(), folder));
     folder
 }
