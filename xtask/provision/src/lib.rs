@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod cloud;
+pub mod ec2;
 pub mod hands;
 pub mod place;
 pub mod plan;
