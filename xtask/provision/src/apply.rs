@@ -289,11 +289,14 @@ impl Apply<'_> {
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
+        let image = self.cloud.image(self.notes.read().image.as_deref())?;
+        self.notes.note(|lock| lock.image = Some(image.clone()))?;
         let launch = Launch {
             machine: id.clone(),
             role: machine.role,
             generation,
             client_token,
+            image,
             instance_type: instance_type.clone(),
             disk_gib,
             user_data: user_data(id, &host_key, self.manager, Some(program.end)),

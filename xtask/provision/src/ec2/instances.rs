@@ -6,17 +6,18 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, Instance, InstanceMetadataEndpointState,
     InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, ResourceType,
-    ShutdownBehavior, VolumeType,
+    ShutdownBehavior, Tag, VolumeType,
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use optivex_bundle::inventory::{Connect, RoleName};
 use optivex_bundle::names::Name;
 use optivex_bundle::secret::Secret;
+use optivex_bundle::ssh_key::PublicKey;
 use tokio::time::Instant;
 
 use super::observed::State;
-use super::{Ec2, Ec2Error, Image, InstanceId, Kind, TAG_GENERATION, TAG_MACHINE, TAG_NAME, TAG_ROLE};
+use super::{Ec2, Ec2Error, Image, InstanceId, Kind, TAG_GENERATION, TAG_HOST_KEY, TAG_MACHINE, TAG_NAME, TAG_ROLE};
 
 /// Most of user data, before base64: EC2's bound.
 pub const USER_DATA_BYTES: usize = 16 << 10;
@@ -42,6 +43,8 @@ pub struct Launch<'a> {
     pub disk_gib: u32,
     /// The security group of its role.
     pub group: &'a str,
+    /// What it shows at first.
+    pub host_key: &'a PublicKey,
     /// What it does at its first boot; its host key is in it.
     pub user_data: &'a Secret,
     /// Whether it is reached from outside.
@@ -117,10 +120,12 @@ impl Ec2 {
             .delete_on_termination(true)
             .build();
         let generation = launch.generation.to_string();
+        let host_key = launch.host_key.to_string();
         let tags = [
             (TAG_MACHINE, machine),
             (TAG_ROLE, launch.role.as_str()),
             (TAG_GENERATION, &generation),
+            (TAG_HOST_KEY, &host_key),
             (TAG_NAME, machine),
         ];
         let mut request = self
@@ -148,6 +153,18 @@ impl Ec2 {
         let id = answer.instances().first().and_then(|instance| instance.instance_id());
         id.and_then(|id| id.parse().ok())
             .ok_or_else(|| Ec2Error::lacks(&doing, "instanceId"))
+    }
+
+    /// Notes what a machine shows from now on.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn tag_host_key(&self, id: &InstanceId, host_key: &PublicKey) -> Result<(), Ec2Error> {
+        let doing = format!("noting the host key of {id}");
+        let tag = Tag::builder().key(TAG_HOST_KEY).value(host_key.to_string()).build();
+        let request = self.client.create_tags().resources(id.as_str()).tags(tag);
+        request.send().await.map_err(|error| Ec2Error::sdk(&doing, error))?;
+        Ok(())
     }
 
     /// Waits until it runs and has the address by which we connect.

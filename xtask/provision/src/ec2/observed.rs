@@ -10,7 +10,7 @@ use optivex_bundle::names::Name;
 use optivex_bundle::ssh_key::PublicKey;
 
 use super::rules::{Rule, desired};
-use super::{Ec2, Ec2Error, Groups, InstanceId, TAG_GENERATION, TAG_MACHINE, role_of, tag};
+use super::{Ec2, Ec2Error, Groups, InstanceId, TAG_GENERATION, TAG_HOST_KEY, TAG_MACHINE, role_of, tag};
 
 /// All that carries the program's tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct ObservedInstance {
     pub role: RoleName,
     /// How often it was made.
     pub generation: u32,
+    /// What it shows, as far as its tag tells.
+    pub host_key: Option<PublicKey>,
     /// How it is.
     pub state: State,
     /// Where it is reached from outside.
@@ -230,6 +232,7 @@ fn machine(instance: &Instance, id: InstanceId, state: State) -> Result<Observed
         generation: tag(tags, TAG_GENERATION)
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| wrong(TAG_GENERATION))?,
+        host_key: tag(tags, TAG_HOST_KEY).and_then(|text| text.parse().ok()),
         state,
         public_address: address(instance.public_ip_address()),
         private_address: address(instance.private_ip_address()),
