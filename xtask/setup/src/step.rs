@@ -13,7 +13,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(30 * 60);
 /// A toolchain, or our tools, from source.
 pub(crate) const BUILD: Duration = Duration::from_secs(3 * 60 * 60);
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The same everywhere, whatever a login or sudo makes of it.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Whom a command runs as.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -211,3 +211,33 @@ fn without_an_identity_nothing_starts() {
     let error = Ssh::new(sshd.settings()).expect_err("no identity");
     assert!(error.to_string().contains("the identity "), "{error}");
 }
+
+#[test]
+fn a_person_gets_the_same_pinned_connection() {
+    let mut sshd = Sshd::start();
+    let known_hosts = sshd.directory.path().join("known_hosts");
+    let host = sshd.host();
+    optivex_setup::ssh::known_hosts::write(&known_hosts, std::slice::from_ref(&host)).expect("written");
+    let run = |sshd: &Sshd| {
+        let arguments = Ssh::interactive(&sshd.settings(), &host, &known_hosts);
+        let ssh = std::process::Command::new("ssh")
+            .args(arguments)
+            .arg("echo hello")
+            .output();
+        let output = ssh.expect("ssh starts");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let ssh = Ssh::new(sshd.settings()).expect("ssh");
+    // Until it listens.
+    drop(ssh.connect(&host, &Log::none()).expect("connected"));
+    assert_eq!(run(&sshd), (Some(0), "hello\n".to_owned()));
+    let replaced = optivex_setup::ssh::Host {
+        host_keys: vec![sshd.another_host_key()],
+        ..host.clone()
+    };
+    drop(ssh.connect(&replaced, &Log::none()).expect("connected"));
+    let (code, said) = run(&sshd);
+    assert_eq!(code, Some(255));
+    assert!(said.contains("Host key verification failed"), "{said}");
+}

@@ -4,14 +4,16 @@
 //! a dash or holds a control character is seen to here.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Ami, KEYS_MAX};
-use crate::digest::{NotThat, serde_as_text};
+use crate::digest::{NotThat, Text, serde_as_text};
 use crate::ssh_key::PublicKey;
 
 /// A word with a rule.
@@ -246,6 +248,37 @@ impl<'de> Visitor<'de> for Keys {
 
 pub(super) fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
     deserializer.deserialize_seq(Keys)
+}
+
+/// A network as EC2 tells it, too: a rule that we asked for is one that we find again.
+struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net: IpNet = text
+            .parse()
+            .map_err(|_| "not a network such as 203.0.113.0/24, or 203.0.113.7/32 for one address".to_owned())?;
+        if net.trunc() != net {
+            let (whole, one) = (net.trunc(), IpNet::from(net.addr()));
+            return Err(format!(
+                "{net} is an address in a network: write {whole}, or {one} for that address alone"
+            ));
+        }
+        Ok(Self(net))
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+}
+
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks: Vec<Network> = Vec::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(|network| network.0).collect())
 }
 
 pub(super) fn ssh_port() -> u16 {

@@ -3,6 +3,7 @@
 //! Every field is documented where people look for it, in `infra/inventory.example.yaml`.
 
 mod fields;
+mod locate;
 mod read;
 
 pub use fields::{AmiId, InstanceType, Login, Package, Region, SsmPath, SubnetId, Url, Usd};
@@ -63,7 +64,8 @@ pub struct Aws {
     pub ami: Ami,
     /// Where they are, and by it the VPC.
     pub subnet: SubnetId,
-    /// Who may connect by SSH.
+    /// Who may connect by SSH: at least one network, each once and without host bits.
+    #[serde(deserialize_with = "fields::networks")]
     pub ingress: Vec<IpNet>,
     /// By which of a machine's addresses we connect.
     #[serde(default)]

@@ -5,11 +5,63 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::locate::locate;
 use super::{Inventory, PARTICIPANTS_MAX, UATS_MAX};
 use crate::names::Name;
 
 /// Bytes of an inventory: a participant with all keys takes about 10 KiB.
 const BYTES_MAX: u64 = 4 << 20;
+
+/// Accounts that Debian, Ubuntu, Fedora and Amazon Linux have, or their images for the first login: with a participant's
+/// keys in one of them, that participant could be root.
+const ACCOUNTS_OF_SYSTEMS: [&str; 46] = [
+    "adm",
+    "admin",
+    "audio",
+    "backup",
+    "bin",
+    "centos",
+    "chrony",
+    "cloud-user",
+    "daemon",
+    "dbus",
+    "debian",
+    "disk",
+    "ec2-user",
+    "fedora",
+    "ftp",
+    "games",
+    "gnats",
+    "halt",
+    "irc",
+    "kmem",
+    "list",
+    "lp",
+    "mail",
+    "man",
+    "messagebus",
+    "news",
+    "nobody",
+    "nogroup",
+    "operator",
+    "optivex",
+    "polkitd",
+    "proxy",
+    "root",
+    "rpc",
+    "shutdown",
+    "sshd",
+    "staff",
+    "sudo",
+    "sync",
+    "sys",
+    "tss",
+    "tty",
+    "ubuntu",
+    "users",
+    "uucp",
+    "wheel",
+];
 
 /// Where an inventory is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,62 +133,108 @@ impl Inventory {
             let at = error.location().map(|at| (at.line(), at.column()));
             let told = error.to_string();
             // The place is told before.
-            let problem = told.split(" at line ").next().unwrap_or(&told).to_owned();
+            let mut problem = told.split(" at line ").next().unwrap_or(&told).to_owned();
+            if problem.ends_with("missing field `host_key`") {
+                problem += ", and no machine is trusted blindly: ask for it with ssh-keyscan -t ed25519 ADDRESS, compare \
+                            that with /etc/ssh/ssh_host_ed25519_key.pub on the machine's own console, and write it here";
+            }
             wrong(file, at, problem)
         })?;
-        let refuse = |at, problem| Err(wrong(file, at, problem));
-        match inventory.problem(text) {
-            Some((at, problem)) => refuse(at, problem),
+        match inventory.problem() {
+            Some((place, problem)) => Err(wrong(file, locate(text, &place), format!("{place}: {problem}"))),
             None => Ok(inventory),
         }
     }
 
-    /// What is wrong with the whole of it.
-    fn problem(&self, text: &str) -> Option<(Option<(usize, usize)>, String)> {
+    /// What is wrong with the whole of it: where, and what to do.
+    fn problem(&self) -> Option<(String, String)> {
         if self.uat.is_empty() {
-            return Some((None, "no UAT machine: add uat: [{id: uat}]".to_owned()));
+            return problem("uat", "no UAT machine: add uat: [{id: uat}]");
         }
-        if self.uat.len() > UATS_MAX || self.participants.len() > PARTICIPANTS_MAX {
-            let problem = format!("more than {UATS_MAX} UAT machines or {PARTICIPANTS_MAX} participants");
-            return Some((None, problem));
+        if self.uat.len() > UATS_MAX {
+            return problem(format!("uat[{UATS_MAX}]"), format!("more than {UATS_MAX} UAT machines"));
         }
-        let mut seen: BTreeMap<&Name, usize> = BTreeMap::new();
-        for machine in self.machines() {
-            let count = seen.entry(machine.id).or_default();
-            *count += 1;
-            if *count > 1 {
-                let problem = format!("the id {} is taken: every machine needs a name of its own", machine.id);
-                return Some((nth(text, "id", machine.id.as_str(), *count), problem));
+        if self.participants.len() > PARTICIPANTS_MAX {
+            let place = format!("participants[{PARTICIPANTS_MAX}]");
+            return problem(
+                place,
+                format!("more than {PARTICIPANTS_MAX} participants: make it several programs"),
+            );
+        }
+        let machines = self.problem_of_machines();
+        machines
+            .or_else(|| self.problem_of_uats())
+            .or_else(|| self.problem_of_networks())
+    }
+
+    fn problem_of_machines(&self) -> Option<(String, String)> {
+        let uats = (0..self.uat.len()).map(|at| format!("uat[{at}]"));
+        let places = uats.chain((0..self.participants.len()).map(|at| format!("participants[{at}]")));
+        let mut seen: BTreeMap<&Name, String> = BTreeMap::new();
+        for (place, machine) in places.zip(self.machines()) {
+            let id = machine.id;
+            if let Some(first) = seen.insert(id, place.clone()) {
+                let what = format!("the id {id} is taken by {first}: every machine needs a name of its own");
+                return problem(format!("{place}.id"), what);
             }
-            if machine.standing.is_none() && self.aws.is_none() {
-                let problem = format!(
-                    "{} has no machine: and there is no aws: to make one. Add aws:, or machine: with address, login and host_key",
-                    machine.id
-                );
-                return Some((nth(text, "id", machine.id.as_str(), 1), problem));
+            if ACCOUNTS_OF_SYSTEMS.contains(&id.as_str()) {
+                let what = format!("{id} is an account that systems have of their own: take another name");
+                return problem(format!("{place}.id"), what);
             }
-        }
-        for participant in &self.participants {
-            let known = |name: &Name| self.uat.iter().any(|uat| uat.id == *name);
-            match &participant.uat {
-                Some(name) if !known(name) => {
-                    let problem = format!("{} deploys to {name}, which is no id under uat:", participant.id);
-                    return Some((nth(text, "uat", name.as_str(), 1), problem));
+            // Its account has the participant's keys; the one that sets the machine up may become root.
+            let login = match (machine.standing, &self.aws) {
+                (Some(standing), _) => &standing.login,
+                (None, Some(aws)) => &aws.login,
+                (None, None) => {
+                    let what = format!(
+                        "{id} has no machine: and there is no aws: to make one. Add aws:, or machine: with address, login and host_key"
+                    );
+                    return problem(place, what);
                 }
-                None if self.uat.len() > 1 => {
-                    let problem = format!("{} needs uat: there are several", participant.id);
-                    return Some((nth(text, "id", participant.id.as_str(), 1), problem));
-                }
-                _ => {}
+            };
+            if login.as_str() == id.as_str() {
+                let what =
+                    format!("{id} is who sets the machine up there (login), and may become root: take another name");
+                return problem(format!("{place}.id"), what);
             }
-        }
-        let aws = self.aws.as_ref()?;
-        if aws.ingress.is_empty() {
-            let problem = "nobody may connect: list at least the manager's network, such as 203.0.113.7/32".to_owned();
-            return Some((nth(text, "ingress", "", 1), problem));
         }
         None
     }
+
+    fn problem_of_uats(&self) -> Option<(String, String)> {
+        let known = |name: &Name| self.uat.iter().any(|uat| uat.id == *name);
+        self.participants
+            .iter()
+            .enumerate()
+            .find_map(|(at, participant)| match &participant.uat {
+                Some(name) if !known(name) => {
+                    let what = format!("{} deploys to {name}, which is no id under uat:", participant.id);
+                    problem(format!("participants[{at}].uat"), what)
+                }
+                None if self.uat.len() > 1 => problem(
+                    format!("participants[{at}]"),
+                    format!("{} needs uat: there are several", participant.id),
+                ),
+                _ => None,
+            })
+    }
+
+    fn problem_of_networks(&self) -> Option<(String, String)> {
+        let ingress = &self.aws.as_ref()?.ingress;
+        if ingress.is_empty() {
+            let what = "nobody may connect: list at least the manager's network, such as 203.0.113.7/32";
+            return problem("aws.ingress", what);
+        }
+        let twice = (1..ingress.len()).find(|&at| ingress[..at].contains(&ingress[at]))?;
+        problem(
+            format!("aws.ingress[{twice}]"),
+            format!("{} stands there already: remove it", ingress[twice]),
+        )
+    }
+}
+
+fn problem(place: impl Into<String>, what: impl Into<String>) -> Option<(String, String)> {
+    Some((place.into(), what.into()))
 }
 
 fn wrong(file: &Path, at: Option<(usize, usize)>, problem: String) -> InventoryError {
@@ -145,31 +243,6 @@ fn wrong(file: &Path, at: Option<(usize, usize)>, problem: String) -> InventoryE
         at,
     };
     InventoryError::Wrong { place, problem }
-}
-
-/// Line and column of the `count`th `key: value` that is no comment, in block or flow style. What two parts of the file
-/// say together has no place of its own in the YAML library.
-fn nth(text: &str, key: &str, value: &str, count: usize) -> Option<(usize, usize)> {
-    let key = format!("{key}:");
-    let mut found = 0;
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split(" #").next().unwrap_or(line);
-        if line.trim_start().starts_with('#') {
-            continue;
-        }
-        for (at, _) in line.match_indices(&key) {
-            let starts = !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-            let rest = line[at + key.len()..].trim_start().trim_start_matches(['"', '\'']);
-            let ends = |rest: &str| !rest.starts_with(|after: char| after.is_alphanumeric() || after == '-');
-            if starts && rest.strip_prefix(value).is_some_and(ends) {
-                found += 1;
-                if found == count {
-                    return Some((number + 1, at + 1));
-                }
-            }
-        }
-    }
-    None
 }
 
 #[cfg(test)]

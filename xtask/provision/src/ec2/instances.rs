@@ -43,9 +43,9 @@ pub struct Launch<'a> {
     pub disk_gib: u32,
     /// The security group of its role.
     pub group: &'a str,
-    /// What it shows at first.
+    /// What it must show as its host key.
     pub host_key: &'a PublicKey,
-    /// What it does at its first boot; its host key is in it.
+    /// What it does at its first boot; its private host key is in it.
     pub user_data: &'a Secret,
     /// Whether it is reached from outside.
     pub public_address: bool,
@@ -120,14 +120,13 @@ impl Ec2 {
             .delete_on_termination(true)
             .build();
         let generation = launch.generation.to_string();
-        let host_key = launch.host_key.to_string();
         let tags = [
             (TAG_MACHINE, machine),
             (TAG_ROLE, launch.role.as_str()),
             (TAG_GENERATION, &generation),
-            (TAG_HOST_KEY, &host_key),
             (TAG_NAME, machine),
         ];
+        let host_key = launch.host_key.to_string();
         let mut request = self
             .client
             .run_instances()
@@ -142,29 +141,15 @@ impl Ec2 {
             .metadata_options(metadata)
             .network_interfaces(network)
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate);
-        for resource in [
-            ResourceType::Instance,
-            ResourceType::Volume,
-            ResourceType::NetworkInterface,
-        ] {
+        let instance = [&tags[..], &[(TAG_HOST_KEY, &host_key)]].concat();
+        request = request.tag_specifications(self.tagged(ResourceType::Instance, &instance));
+        for resource in [ResourceType::Volume, ResourceType::NetworkInterface] {
             request = request.tag_specifications(self.tagged(resource, &tags));
         }
         let answer = request.send().await.map_err(|error| Ec2Error::sdk(&doing, error))?;
         let id = answer.instances().first().and_then(|instance| instance.instance_id());
         id.and_then(|id| id.parse().ok())
             .ok_or_else(|| Ec2Error::lacks(&doing, "instanceId"))
-    }
-
-    /// Notes what a machine shows from now on.
-    ///
-    /// # Errors
-    /// EC2's.
-    pub async fn tag_host_key(&self, id: &InstanceId, host_key: &PublicKey) -> Result<(), Ec2Error> {
-        let doing = format!("noting the host key of {id}");
-        let tag = Tag::builder().key(TAG_HOST_KEY).value(host_key.to_string()).build();
-        let request = self.client.create_tags().resources(id.as_str()).tags(tag);
-        request.send().await.map_err(|error| Ec2Error::sdk(&doing, error))?;
-        Ok(())
     }
 
     /// Waits until it runs and has the address by which we connect.
@@ -198,6 +183,18 @@ impl Ec2 {
             tokio::time::sleep(pause).await;
             pause = self.longer(pause);
         }
+    }
+
+    /// Notes what a machine must show from now on.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn tag_host_key(&self, id: &InstanceId, host_key: &PublicKey) -> Result<(), Ec2Error> {
+        let tag = Tag::builder().key(TAG_HOST_KEY).value(host_key.to_string()).build();
+        let noted = self.client.create_tags().resources(id.as_str()).tags(tag).send().await;
+        noted
+            .map(drop)
+            .map_err(|error| Ec2Error::sdk(format!("noting the host key of {id}"), error))
     }
 
     /// Starts a machine that is stopped. It is not waited for.

@@ -48,7 +48,7 @@ pub const TAG_MACHINE: &str = "optivex-machine";
 pub const TAG_ROLE: &str = "optivex-role";
 /// How often the machine was made.
 pub const TAG_GENERATION: &str = "optivex-generation";
-/// The public part of its host key: who may read tags is told by EC2 who it speaks to, where the lock file is lost.
+/// What the machine must show as its host key: who may read tags may know it, and nobody else may write them.
 pub const TAG_HOST_KEY: &str = "optivex-host-key";
 /// What the console shows.
 pub const TAG_NAME: &str = "Name";

@@ -62,7 +62,7 @@ pub struct ObservedInstance {
     pub role: RoleName,
     /// How often it was made.
     pub generation: u32,
-    /// What it shows, as far as its tag tells.
+    /// What it must show; none if its tag says no key.
     pub host_key: Option<PublicKey>,
     /// How it is.
     pub state: State,

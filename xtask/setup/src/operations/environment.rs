@@ -1,6 +1,7 @@
 //! The environment that the program's commands go by. It must hold in login shells, in `ssh host command` and under
-//! cargo, wherever that is started from; so it is in three places:
+//! cargo, wherever that is started from; so it is in four places:
 //! - `/etc/environment`, which PAM gives to whoever logs in, by whatever way;
+//! - `/etc/profile.d`, for login shells that do not come by PAM's environment, such as those of `sudo -i`;
 //! - sshd's own settings, which hold where there is no PAM;
 //! - the account's cargo configuration, which holds for `cargo xtask` and `cargo test` even from an editor or a timer
 //!   that knows neither.
@@ -9,7 +10,7 @@ use super::file::File;
 use super::{Operation, Owner, Plan, block::Block, clone};
 use crate::facts::{Asks, Base, Facts, Family, Kind};
 use crate::spec::{Peer, Role, Spec, paths};
-use crate::step::{Step, Who};
+use crate::step::{PATH, Step, Who};
 
 pub(crate) struct Environment {
     account: String,
@@ -19,6 +20,7 @@ pub(crate) struct Environment {
 const SSHD_FILE: &str = "/etc/ssh/sshd_config.d/10-optivex.conf";
 const SSHD_DIRECTORY: &str = "/etc/ssh/sshd_config.d";
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+const PROFILE_FILE: &str = "/etc/profile.d/optivex.sh";
 const CARGO_FILE: &str = ".cargo/config.toml";
 const CARGO_MARK: &str =
     "# Written by cargo xtask provision, which replaces the file as long as this line is its first.";
@@ -63,12 +65,26 @@ impl Environment {
         Block::new(Owner::Root, "/etc/environment", 0o644, "environment", lines.collect())
     }
 
-    fn sshd(&self) -> File {
-        let words: Vec<String> = self
+    fn profile(&self) -> File {
+        let lines = self
+            .variables
+            .iter()
+            .map(|(name, value)| format!("export {name}='{value}'\n"));
+        let text = format!(
+            "# Written by cargo xtask provision, which replaces it.\n{}",
+            lines.collect::<String>()
+        );
+        File::new(PROFILE_FILE, text)
+    }
+
+    fn sshd(&self, base: &Base) -> File {
+        let mut words: Vec<String> = self
             .variables
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
+        // What rustup adds to a shell's start is for people's shells: `ssh host cargo` would not find it.
+        words.push(format!("PATH={PATH}:{}/.cargo/bin", base.home(&self.account)));
         let text = format!(
             "# Written by cargo xtask provision, which replaces it.\nMatch User {}\n    SetEnv {}\n",
             self.account,
@@ -106,7 +122,7 @@ impl Environment {
             ));
             return;
         }
-        let file = self.sshd();
+        let file = self.sshd(&facts.base);
         if !file.differs(facts) {
             return;
         }
@@ -137,7 +153,8 @@ pub(crate) fn reload(facts: &Facts) -> Option<Step> {
 impl Operation for Environment {
     fn asks(&self, base: &Base, asks: &mut Asks) {
         self.everywhere().asks(base, asks);
-        self.sshd().asks(base, asks);
+        self.profile().asks(base, asks);
+        self.sshd(base).asks(base, asks);
         asks.path(&Who::Root, SSHD_DIRECTORY);
         asks.text(&Who::Root, SSHD_CONFIG);
         let who = base.user(&self.account);
@@ -146,7 +163,7 @@ impl Operation for Environment {
     }
 
     fn plan(&self, facts: &Facts, plan: &mut Plan) {
-        // One word each in all three places, of which each has its own idea of quotes.
+        // One word each in all places, of which each has its own idea of quotes.
         let odd = |value: &str| {
             value.is_empty()
                 || value
@@ -160,6 +177,7 @@ impl Operation for Environment {
             return;
         }
         self.everywhere().plan(facts, plan);
+        self.profile().plan(facts, plan);
         self.plan_sshd(facts, plan);
         let (who, home) = (facts.base.user(&self.account), facts.base.home(&self.account));
         let path = format!("{home}/{CARGO_FILE}");
@@ -214,7 +232,8 @@ mod tests {
         };
         let right = |facts: &mut Facts| {
             sshd(facts);
-            facts.file(SSHD_FILE, "root", 0o644, &environment.sshd().text);
+            facts.file(SSHD_FILE, "root", 0o644, &environment.sshd(&facts.base).text);
+            facts.file(PROFILE_FILE, "root", 0o644, &environment.profile().text);
             facts.directory("/home/alice/.cargo", "alice", 0o755);
             facts.file(
                 "/home/alice/.cargo/config.toml",
@@ -235,10 +254,16 @@ mod tests {
                 | CK_UAT_DEPLOYMENT_DIR=/var/lib/optivex/spool
                 | CK_TEMPLATE_REPO_URL=https://example.org/t.git
                 | # optivex end: environment
+            root$ put /etc/profile.d/optivex.sh 644
+                | # Written by cargo xtask provision, which replaces it.
+                | export CK_UAT_USER='uat'
+                | export CK_UAT_HOST='10.0.0.9'
+                | export CK_UAT_DEPLOYMENT_DIR='/var/lib/optivex/spool'
+                | export CK_TEMPLATE_REPO_URL='https://example.org/t.git'
             root$ put /etc/ssh/sshd_config.d/10-optivex.conf 644
                 | # Written by cargo xtask provision, which replaces it.
                 | Match User alice
-                |     SetEnv CK_UAT_USER=uat CK_UAT_HOST=10.0.0.9 CK_UAT_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TEMPLATE_REPO_URL=https://example.org/t.git
+                |     SetEnv CK_UAT_USER=uat CK_UAT_HOST=10.0.0.9 CK_UAT_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TEMPLATE_REPO_URL=https://example.org/t.git PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/home/alice/.cargo/bin
             root$ sshd -t
             root$ systemctl reload-or-restart -- ssh.service
             alice$ install -d -m 755 -- /home/alice/.cargo
@@ -255,7 +280,7 @@ mod tests {
             root$ put /etc/ssh/sshd_config.d/10-optivex.conf 644
                 | # Written by cargo xtask provision, which replaces it.
                 | Match User alice
-                |     SetEnv CK_UAT_USER=uat CK_UAT_HOST=10.0.0.9 CK_UAT_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TEMPLATE_REPO_URL=https://example.org/t.git
+                |     SetEnv CK_UAT_USER=uat CK_UAT_HOST=10.0.0.9 CK_UAT_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TEMPLATE_REPO_URL=https://example.org/t.git PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/home/alice/.cargo/bin
             root$ sshd -t
             root$ kill -HUP 812
             their own cargo configuration, an old sshd:

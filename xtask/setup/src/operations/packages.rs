@@ -8,6 +8,7 @@ use crate::spec::{Role, Spec, Tools};
 use crate::step::{Command, LONG, Step, Who};
 
 pub(crate) struct Packages {
+    account: String,
     apt: BTreeSet<String>,
     dnf: BTreeSet<String>,
 }
@@ -32,6 +33,7 @@ impl Packages {
             both.iter().chain(more).copied().chain(own).map(str::to_owned).collect()
         };
         Self {
+            account: spec.name.to_string(),
             apt: all(&APT),
             dnf: all(&DNF),
         }
@@ -61,7 +63,7 @@ impl Operation for Packages {
             return;
         };
         // curl is for the toolchain, where that has to be downloaded.
-        let needless = |package: &str| package == "curl" && facts.answers.contains_key(toolchain::ANSWER);
+        let needless = |package: &str| package == "curl" && toolchain::is_there(facts, &self.account);
         let missing = self.of(family).iter();
         let missing = missing.filter(|package| !facts.packages.contains(*package) && !needless(package));
         let missing: Vec<&str> = missing.map(String::as_str).collect();

@@ -276,7 +276,7 @@ fn options(settings: &Settings, host: &Host, known_hosts: &Path, more: &[String]
         .copied()
         .collect();
     algorithms.dedup();
-    let mut argv: Vec<String> = ["-F", "none", "-T", "-a", "-x", "-p"].map(str::to_owned).to_vec();
+    let mut argv: Vec<String> = ["-F", "none", "-a", "-x", "-p"].map(str::to_owned).to_vec();
     argv.push(host.port.to_string());
     argv.extend(["-l".to_owned(), host.login.clone()]);
     argv.extend(["-i".to_owned(), settings.identity.display().to_string()]);
@@ -474,7 +474,7 @@ impl Connection<'_> {
             "ControlMaster=no".to_owned(),
             format!("ControlPath=\"{}\"", self.socket.display()),
         ];
-        let mut argv = vec!["ssh".to_owned()];
+        let mut argv = vec!["ssh".to_owned(), "-T".to_owned()];
         argv.extend(options(&self.ssh.settings, &self.host, &self.known_hosts, &more));
         argv.extend([self.host.address.clone(), "--".to_owned(), text.as_str().to_owned()]);
         self.log.line(&format!("# {what}\n$ {text}"));

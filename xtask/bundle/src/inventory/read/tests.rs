@@ -67,9 +67,13 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "[203.0.113.0/24]",
             "[203.0.113.0/33]",
-            "inventory.yaml:14:13: aws.ingress[0]: invalid IP address syntax",
+            "inventory.yaml:14:13: aws.ingress[0]: not a network such as 203.0.113.0/24",
         ),
-        ("[203.0.113.0/24]", "[]", "inventory.yaml:14:3: nobody may connect"),
+        (
+            "[203.0.113.0/24]",
+            "[]",
+            "inventory.yaml:14:12: aws.ingress: nobody may connect",
+        ),
         (
             "connect: public",
             "connect: vpn",
@@ -103,13 +107,54 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "  - id: bob",
             "  - id: alice",
-            "inventory.yaml:38:5: the id alice is taken",
+            "inventory.yaml:38:9: participants[1].id: the id alice is taken by participants[0]",
         ),
-        ("  - id: bob", "  - id: uat", "inventory.yaml:38:5: the id uat is taken"),
+        (
+            "  - id: bob",
+            "  - id: uat",
+            "inventory.yaml:38:9: participants[1].id: the id uat is taken by uat[0]",
+        ),
+        // Who could be root with their keys.
+        (
+            "  - id: bob",
+            "  - id: root",
+            "inventory.yaml:38:9: participants[1].id: root is an account that systems have",
+        ),
+        (
+            "  - id: bob",
+            "  - id: ec2-user",
+            "inventory.yaml:38:9: participants[1].id: ec2-user is an account that systems have",
+        ),
+        (
+            "      login: debian",
+            "      login: bob",
+            "inventory.yaml:38:9: participants[1].id: bob is who sets the machine up",
+        ),
+        (
+            "  login: admin ",
+            "  login: alice ",
+            "inventory.yaml:33:9: participants[0].id: alice is who sets the machine up",
+        ),
+        (
+            "      host_key: ssh-ed25519",
+            "      # ssh-ed25519",
+            "inventory.yaml:41:7: participants[1].machine: missing field `host_key`, and no machine is trusted blindly: ask",
+        ),
+        (
+            "[203.0.113.0/24]",
+            "[203.0.113.0/24, 203.0.113.7/24]",
+            "inventory.yaml:14:29: aws.ingress[1]: 203.0.113.7/24 is an address in a network: write 203.0.113.0/24, or \
+             203.0.113.7/32 for that address alone",
+        ),
+        (
+            "[203.0.113.0/24]",
+            "[203.0.113.0/24, 203.0.113.0/24]",
+            "inventory.yaml:14:29: aws.ingress[1]: 203.0.113.0/24 stands there already",
+        ),
         (
             "    uat: uat ",
             "    uat: prod ",
-            "inventory.yaml:37:5: alice deploys to prod, which is no id under uat:",
+            "inventory.yaml:37:10: participants[0].uat: alice deploys to prod, which is no id under uat:",
         ),
         (
             "[ssh-ed25519 AAAA",
