@@ -58,6 +58,7 @@ impl Cloud for Ec2Cloud {
             machine: instance.machine.clone(),
             state: state(instance.state),
             generation: instance.generation,
+            instance_type: instance.instance_type.parse().ok(),
             host_key: instance.host_key.clone(),
         });
         let unknown = observed.unknown.iter();
