@@ -21,7 +21,7 @@ use optivex_setup::user_data::user_data;
 use crate::cloud::{Cloud, Launch};
 use crate::hands::Hands;
 use crate::place::Place;
-use crate::plan::{Action, World, client_token};
+use crate::plan::{Action, Wanted, World, client_token};
 use crate::wanted::{self, Terms};
 
 /// Instances take a minute; images with much to do some more.
@@ -289,14 +289,17 @@ impl Apply<'_> {
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
+        let image = self.cloud.image(self.notes.read().image.as_deref())?;
+        self.notes.note(|lock| lock.image = Some(image.clone()))?;
         let launch = Launch {
             machine: id.clone(),
             role: machine.role,
             generation,
             client_token,
+            image,
             instance_type: instance_type.clone(),
             disk_gib,
-            user_data: user_data(id, &host_key, self.manager, Some(&wanted::timer(program.end))),
+            user_data: user_data(id, &host_key, self.manager, Some(program.end)),
             host_key: host_key.public,
         };
         let instance = self.cloud.launch(&launch)?;
@@ -364,6 +367,7 @@ impl Apply<'_> {
             })?;
         }
         let spec = self.terms.spec(machine);
+        let setup = self.terms.setup(machine);
         let outcome = self.hands.set_up(self, machine, &spec)?;
         notes.extend(outcome.notes);
         let key = outcome.learned.uat_key.or(outcome.learned.results_key);
@@ -375,7 +379,7 @@ impl Apply<'_> {
             if locked.account_key != key {
                 locked.links = None;
             }
-            (locked.account_key, locked.setup, locked.end) = (key, Some(spec.hash()), end);
+            (locked.account_key, locked.setup, locked.end) = (key, Some(setup), end);
         })?;
         let generation = self.notes.of(machine.id)?.generation;
         // Of no use to anybody any more; one that stays is no danger, for the machine shows another key by now.

@@ -123,6 +123,11 @@ impl<'a> Planner<'a> {
                 chosen.insert(machine, instances[0]);
             }
         }
+        for (instance, why) in &self.input.world.unknown {
+            self.notes.push(format!(
+                "{instance} carries the program's tag, and {why}: end it in the console, or by destroy"
+            ));
+        }
         let all: BTreeSet<&Name> = self.wanted().map(|machine| machine.id).collect();
         for machine in self.input.lock.machines.keys() {
             if !all.contains(machine) {

@@ -103,8 +103,12 @@ pub struct World {
     pub key_is_ours: Option<bool>,
     /// Whether both groups are there, with exactly the rules that they must have.
     pub groups_are_right: bool,
+    /// Whether there is any group.
+    pub has_groups: bool,
     /// Instances that are not terminated.
     pub instances: Vec<Instance>,
+    /// Instances with the program's tag of which other tags do not tell what they are: id, and what is wrong.
+    pub unknown: Vec<(String, String)>,
 }
 
 /// One instance.

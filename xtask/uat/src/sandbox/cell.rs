@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::spec::{CellEnd, CellReport, CellSpec, Launched, out};
+use super::spec::{CellEnd, CellReport, CellSpec, Launched, Told, out};
 use super::{cgroup, log, mounts, procfs};
 
 /// Bytes of one event of the tests.
@@ -158,7 +158,7 @@ impl Cell<'_> {
         }
         Ok(CellRun {
             report,
-            launches: super::read_lines(&self.out.join(out::LAUNCHES))?,
+            launches: Told::ends(self.out)?,
             words,
         })
     }

@@ -10,13 +10,6 @@ use rustix::process::Pid;
 
 use super::spec::Usage;
 
-/// The pid namespace of a process, by its name in /proc.
-pub(crate) fn pid_namespace(pid: Pid) -> Result<String> {
-    let link =
-        fs::read_link(format!("/proc/{}/ns/pid", pid.as_raw_nonzero())).context("the sandbox's pid namespace")?;
-    Ok(link.to_string_lossy().into_owned())
-}
-
 /// All processes that are visible from here.
 pub(crate) fn pids() -> Result<Vec<i32>> {
     let entries = fs::read_dir("/proc").context("/proc")?;
@@ -35,6 +28,25 @@ pub(crate) fn in_namespace(kind: &str, namespace: &str) -> Result<Vec<i32>> {
 
 pub(crate) fn in_pid_namespace(namespace: &str) -> Result<Vec<i32>> {
     in_namespace("pid", namespace)
+}
+
+/// Processes whose command line has this word in it.
+pub(crate) fn with_word(word: &str) -> Result<Vec<i32>> {
+    let has = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.windows(word.len()).any(|part| part == word.as_bytes())
+    };
+    Ok(pids()?.into_iter().filter(has).collect())
+}
+
+/// Children of a process.
+pub(crate) fn children(of: u32) -> Result<Vec<Pid>> {
+    let is = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.and_then(|parent| parent.trim().parse().ok()) == Some(of)
+    };
+    Ok(pids()?.into_iter().filter(is).filter_map(Pid::from_raw).collect())
 }
 
 /// A process in a pid namespace below ours: one of a submission.
