@@ -445,6 +445,52 @@ fn a_machine_does_not_become_one_of_another_role() {
     assert!(model.try_plan(&inventory, now(), Some(&[name("bob")])).is_ok());
 }
 
+/// People work on the one that is noted, whichever is older.
+#[test]
+fn the_instance_that_is_noted_stays() {
+    let wanted = inventory("alice", "", &["uat"]);
+    for generation in [0, 1, 2] {
+        let mut model = Model::new();
+        model.apply(&wanted);
+        let noted = model.lock.machines[&name("alice")].instance.clone().expect("made");
+        let mut twin = model.instance(&noted).clone();
+        // Before and after it in every order.
+        for id in ["i-00000000", "i-99999999"] {
+            twin = Instance {
+                id: id.to_owned(),
+                generation,
+                ..twin
+            };
+            model.world.instances.push(twin.clone());
+        }
+        let ended: Vec<String> = (model.plan(&wanted).actions.iter())
+            .map(|action| match action {
+                Action::Terminate { instance, .. } => instance.clone(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(ended, ["i-00000000", "i-99999999"], "generation {generation}");
+    }
+}
+
+#[test]
+fn a_machine_of_its_own_that_shows_another_key_is_another_one() {
+    let mut model = Model::new();
+    let before = inventory("/ bob", "", &["uat"]);
+    model.apply(&before);
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtZ0MxBq1Kk0n0y3z1mVYw0v8d6g2m1o5c4q7r9s2tB";
+    let standing = |change: &dyn Fn(&mut optivex_bundle::inventory::Standing)| {
+        let mut inventory = before.clone();
+        change(inventory.participants[0].machine.as_mut().expect("his own"));
+        model.plan(&inventory).to_string()
+    };
+    let expected = "~ bob           set up over SSH\n~ uat           tell it of the others (keys known after apply)\n";
+    let told = standing(&|machine| machine.host_key = other.parse().expect("a key"));
+    assert!(told.starts_with(expected), "{told}");
+    let told = standing(&|machine| machine.address = "192.0.2.8".parse().expect("an address"));
+    assert!(told.starts_with(expected), "{told}");
+}
+
 #[test]
 fn a_machine_of_another_type_is_told_and_costs_what_it_is() {
     let mut model = Model::new();
