@@ -245,7 +245,7 @@ fn damaged_files_of_history_never_stop_the_exchange() {
     drop(exchange);
     let mut files = Vec::new();
     list_files(&directory.path().join(HISTORY_DIRECTORY), &mut files);
-    assert!(files.len() > 3);
+    assert!(!files.is_empty());
     for file in files {
         for damage in [cut, zero_a_sector] {
             let copy = TempDir::new().expect("a directory");
