@@ -5,6 +5,7 @@
 //! events: however many threads history has, they take it from the rest of the exchange. The baseline is the
 //! processor time of appending the same number of bytes as history has at the end to a plain file.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,8 +19,8 @@ use optivex_engine::types::{
     InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
 };
 use optivex_engine::{Applied, Command, Engine, Event, Input, Limits};
-use optivex_journal::EventSink;
 use optivex_journal::history::{self, HistoryOptions};
+use optivex_journal::{EventSink, Events};
 use rustix::time::{ClockId, clock_gettime};
 
 const USERS: u64 = 100;
@@ -47,6 +48,8 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
     let (mut writer, history) = history::open(&path, &HistoryOptions::default())?;
     let mut engine = Engine::new(Limits::default());
     let mut events = Vec::new();
+    // Given back here, as the exchange does it: what an event holds is freed where it was made.
+    let mut published: VecDeque<Events> = VecDeque::new();
     let mut reports = 0;
     let started = Instant::now();
     let before = others_seconds();
@@ -63,11 +66,17 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
         reports += event.reports.len();
         events.push(event);
         if events.len() == batch || number + 1 == count {
-            writer.publish(&Arc::new(std::mem::take(&mut events)));
+            let batch = Arc::new(std::mem::take(&mut events));
+            writer.publish(&batch);
+            published.push_back(batch);
+            while published.front().is_some_and(|batch| Arc::strong_count(batch) == 1) {
+                published.pop_front();
+            }
         }
     }
     history.sync()?;
     let cost = others_seconds() - before;
+    drop(published);
     let elapsed = started.elapsed().as_secs_f64();
     writer.close()?;
     let bytes = size(&path)?;

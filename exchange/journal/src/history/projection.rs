@@ -15,6 +15,8 @@ use super::{HistoryError, encode};
 /// What a buffer keeps from one commit to the next.
 const KEPT_BYTES: usize = 8 << 20;
 const NONE: u32 = u32::MAX;
+/// Done orders whose buckets are asked for at once.
+const PREFETCHED: usize = 32;
 
 /// One message of one stream; a trade is two.
 struct Item {
@@ -45,6 +47,12 @@ struct Done {
     item: u32,
     order_key: u64,
     client_key: Option<u64>,
+}
+
+impl Done {
+    fn keys(&self) -> impl Iterator<Item = u64> + use<> {
+        std::iter::once(self.order_key).chain(self.client_key)
+    }
 }
 
 /// Gathers consecutive events; its buffers are used again.
@@ -272,18 +280,21 @@ impl Projection {
     pub(super) fn write_entries(&mut self, end: u64, previous: u32, seed: Seed, index: &mut Index) -> Written {
         self.bytes.reserve(self.done.len() * 2 * ENTRY_BYTES);
         let mut entries = 0;
-        for done in &self.done {
-            let item = &self.items[done.item as usize];
-            for key in std::iter::once(done.order_key).chain(done.client_key) {
-                let place = end + self.bytes.len() as u64;
-                let entry = Entry {
-                    offset: item.offset,
-                    key,
-                    block: item.block,
-                    previous: index.replace(key, place),
-                };
-                self.digest.add(entry.encode(&mut self.bytes, seed, place));
-                entries += 1;
+        for some in self.done.chunks(PREFETCHED) {
+            index.prefetch(some.iter().flat_map(Done::keys));
+            for done in some {
+                let item = &self.items[done.item as usize];
+                for key in done.keys() {
+                    let place = end + self.bytes.len() as u64;
+                    let entry = Entry {
+                        offset: item.offset,
+                        key,
+                        block: item.block,
+                        previous: index.replace(key, place),
+                    };
+                    self.digest.add(entry.encode(&mut self.bytes, seed, place));
+                    entries += 1;
+                }
             }
         }
         let commit = Commit {
