@@ -15,6 +15,8 @@ use super::{HistoryError, encode};
 /// What a buffer keeps from one commit to the next.
 const KEPT_BYTES: usize = 8 << 20;
 const NONE: u32 = u32::MAX;
+/// Events that are asked for at once.
+const EVENTS_FETCHED: usize = 16;
 /// Done orders whose buckets are asked for at once.
 const PREFETCHED: usize = 32;
 
@@ -146,8 +148,18 @@ impl Projection {
         self.watermark == state.watermark
     }
 
-    /// Adds the next event; one that is in already is passed over.
-    pub(super) fn add(&mut self, event: &Event, state: &State) -> Result<(), HistoryError> {
+    /// Adds the next events; those that are in already are passed over.
+    pub(super) fn add_all(&mut self, events: &[Event], state: &State) -> Result<(), HistoryError> {
+        for events in events.chunks(EVENTS_FETCHED) {
+            fetch(events);
+            for event in events {
+                self.add(event, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, event: &Event, state: &State) -> Result<(), HistoryError> {
         if event.event_seq <= self.watermark {
             return Ok(());
         }
@@ -326,6 +338,16 @@ impl Projection {
         }
         users
     }
+}
+
+/// Asks for what the events hold, which another processor wrote: reading it event by event waits for each,
+/// reading it at once waits once. Nine tenths of [`Projection::add`] were this waiting.
+fn fetch(events: &[Event]) {
+    let reports = events.iter().flat_map(|event| &event.reports).fold(0, |all, report| {
+        all ^ report.report_seq ^ report.order.order_id.0 ^ report.order.event_seq
+    });
+    let trades = events.iter().flat_map(|event| &event.trades);
+    std::hint::black_box(trades.fold(reports, |all, trade| all ^ trade.trade_id.0));
 }
 
 /// What the log is to have at its end.

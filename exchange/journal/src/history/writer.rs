@@ -338,8 +338,8 @@ impl Writer {
             {
                 let state = store.state();
                 projection.begin(&state);
-                for event in events.iter().flat_map(|batch| batch.iter()) {
-                    projection.add(event, &state)?;
+                for batch in events {
+                    projection.add_all(batch, &state)?;
                 }
             }
             let users = store.commit(projection)?;
