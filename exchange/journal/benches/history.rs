@@ -19,7 +19,7 @@ use optivex_engine::types::{
     InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
 };
 use optivex_engine::{Applied, Command, Engine, Event, Input, Limits};
-use optivex_journal::history::{self, HistoryOptions};
+use optivex_journal::history::{self, History, HistoryOptions};
 use optivex_journal::{EventSink, Events};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -78,8 +78,14 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
     let cost = others_seconds() - before;
     drop(published);
     let elapsed = started.elapsed().as_secs_f64();
+    read(case, &history, count)?;
     writer.close()?;
+    drop(history);
     let bytes = size(&path)?;
+    let started = Instant::now();
+    let reopened = history::open(&path, &HistoryOptions::default())?;
+    eprintln!("{case}: opened again in {:.2} s", started.elapsed().as_secs_f64());
+    drop(reopened);
     let plain = plain_append(directory.path(), bytes)?;
     let per_event = |seconds: f64| seconds * 1e9 / count as f64;
     eprintln!(
@@ -91,6 +97,47 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
         per_event(cost),
         per_event(plain),
         cost / plain
+    );
+    Ok(())
+}
+
+/// What readers wait for: files that the system has in memory, all threads idle.
+fn read(case: &str, history: &History, count: u64) -> Result<(), Box<dyn Error>> {
+    let mut found = 0;
+    let lookups = 20_000;
+    let mut number = 1;
+    let mut next = || {
+        number = (number * 48_271) % 2_147_483_647;
+        number
+    };
+    let started = Instant::now();
+    for _ in 0..lookups {
+        let number = next() % count;
+        let id = format!("order-{number}");
+        let order = history.order_by_client_id(UserId((number % USERS) as u32), &id)?;
+        found += u32::from(order.is_some());
+    }
+    let by_client_id = started.elapsed().as_secs_f64() / f64::from(lookups);
+    let pages = 2_000;
+    let started = Instant::now();
+    for _ in 0..pages {
+        let user = UserId((next() % USERS) as u32);
+        let last = *history.report_watch(user).borrow();
+        history.reports(user, next() % last.max(1), 256)?;
+    }
+    let page = started.elapsed().as_secs_f64() / f64::from(pages);
+    let started = Instant::now();
+    for _ in 0..pages {
+        let user = UserId((next() % USERS) as u32);
+        let last = *history.report_watch(user).borrow();
+        history.reports(user, last.saturating_sub(2), 256)?;
+    }
+    let newest = started.elapsed().as_secs_f64() / f64::from(pages);
+    eprintln!(
+        "{case}: a client id {:.1} µs ({found} of {lookups} done), 256 reports from anywhere {:.0} µs, the last 2 {:.1} µs",
+        by_client_id * 1e6,
+        page * 1e6,
+        newest * 1e6
     );
     Ok(())
 }

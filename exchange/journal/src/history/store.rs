@@ -451,3 +451,150 @@ fn read_checkpoint(directory: &Path, header: &LogHeader, length: u64) -> Option<
     tracing::warn!(path = %path.display(), why, "history's checkpoint is passed over: its whole log is read");
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use optivex_engine::Event;
+    use optivex_engine::event::{Outcome, Report, ReportKind};
+    use optivex_engine::types::{
+        CancelReason, ClientOrderId, Instrument, Order, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce,
+        TradingPhase,
+    };
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const USER: UserId = UserId(3);
+
+    /// An instrument first, then an order that ends in its own event, again and again.
+    fn event(event_seq: u64) -> Event {
+        let mut event = Event {
+            event_seq,
+            ..Event::default()
+        };
+        if event_seq == 1 {
+            event.outcome = Outcome::InstrumentCreated(Box::new(Instrument {
+                id: InstrumentId(0),
+                symbol: "SYM".try_into().expect("short"),
+                description: String::new(),
+                currency: "EUR".try_into().expect("short"),
+                multiplier: 1,
+                tick_size_e4: 1,
+                phase: TradingPhase::Continuous,
+                created_unix_ns: 0,
+            }));
+            return event;
+        }
+        event.reports.push(Report {
+            report_seq: event_seq - 1,
+            kind: ReportKind::Cancelled,
+            order: Order {
+                order_id: OrderId(event_seq << 24),
+                user: USER,
+                client_order_id: ClientOrderId::from(&format!("c{}", event_seq % 3)).expect("short"),
+                instrument: InstrumentId(0),
+                side: Side::Buy,
+                price_e4: 1,
+                quantity: 1,
+                filled_quantity: 0,
+                status: OrderStatus::Cancelled(CancelReason::User),
+                created_unix_ns: 0,
+                order_type: OrderType::Limit,
+                time_in_force: TimeInForce::GoodTillCancelled,
+                post_only: false,
+                self_trade_prevention: SelfTradePrevention::CancelIncoming,
+                event_seq,
+            },
+        });
+        event
+    }
+
+    fn commit(
+        store: &Store,
+        projection: &mut Projection,
+        events: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), HistoryError> {
+        let state = store.state();
+        projection.begin(&state);
+        for event_seq in events {
+            projection.add_all(&[event(event_seq)], &state)?;
+        }
+        drop(state);
+        store.commit(projection).map(|_| ())
+    }
+
+    fn assert_holds(store: &Store, through: u64) {
+        let reports = store.reports(USER, 0, usize::MAX).expect("readable");
+        assert_eq!(reports.len() as u64, through - 1);
+        for event_seq in 2..=through + 20 {
+            let order = store.order(OrderId(event_seq << 24)).expect("readable");
+            let found = order.map(|(user, order)| (user, order.event_seq));
+            assert_eq!(found, (event_seq <= through).then_some((USER, event_seq)));
+        }
+        for newest in through.saturating_sub(2).max(2)..=through {
+            let id = format!("c{}", newest % 3);
+            let order = store.order_by_client_id(USER, &id).expect("readable").expect("done");
+            assert_eq!(order.event_seq, newest);
+        }
+    }
+
+    /// A write that fails changes nothing that readers see, and works later; a sync that failed makes the
+    /// next one write everything again.
+    #[test]
+    fn a_disk_that_refuses_is_tried_again() {
+        let directory = TempDir::new().expect("a directory");
+        let options = HistoryOptions {
+            // So few buckets that every entry has others before it.
+            memory_bytes: 1,
+            ..HistoryOptions::default()
+        };
+        let path = directory.path().join(LOG);
+        let mut store = Store::open(directory.path(), &options).expect("opens");
+        let mut projection = store.projection().expect("empty");
+        commit(&store, &mut projection, 1..=1_000).expect("written");
+        for round in 1..5 {
+            assert_holds(&store, round * 1_000);
+            let file = std::mem::replace(&mut store.file, File::open(&path).expect("readable"));
+            let next = round * 1_000 + 1..=round * 1_000 + 1_000;
+            for _ in 0..2 {
+                let refused = commit(&store, &mut projection, next.clone());
+                assert!(matches!(refused, Err(HistoryError::Io(_))), "{refused:?}");
+                assert_holds(&store, round * 1_000);
+            }
+            // A part of it was written.
+            FileExt::write_all_at(&file, &projection.bytes()[..5_000], store.state().end).expect("written");
+            store.file = file;
+            commit(&store, &mut projection, next).expect("written");
+            store.distrust();
+            store.sync().expect("durable");
+            assert!(!store.synced().is_suspect);
+        }
+        assert_holds(&store, 5_000);
+        let bytes = fs::read(&path).expect("readable");
+        assert_eq!(bytes.len() as u64, store.state().end);
+        let (state, index) = (store.state().clone(), store.index.read().expect("no panic").clone());
+        drop(store);
+        let store = Store::open(directory.path(), &options).expect("opens");
+        assert_eq!(*store.state(), state);
+        assert!(*store.index.read().expect("no panic") == index);
+        assert_holds(&store, 5_000);
+    }
+
+    /// What a failed write left is gone before something shorter is written there.
+    #[test]
+    fn nothing_of_a_failed_write_comes_back() {
+        let directory = TempDir::new().expect("a directory");
+        let store = Store::open(directory.path(), &HistoryOptions::default()).expect("opens");
+        let mut projection = store.projection().expect("empty");
+        commit(&store, &mut projection, 1..=10).expect("written");
+        let end = store.state().end;
+        store.is_ragged.store(true, Ordering::Relaxed);
+        FileExt::write_all_at(&store.file, &[0xff; 50_000], end).expect("written");
+        commit(&store, &mut projection, 11..=11).expect("written");
+        assert_eq!(store.file.metadata().expect("there").len(), store.state().end);
+        drop(store);
+        let store = Store::open(directory.path(), &HistoryOptions::default()).expect("opens");
+        assert_eq!(store.state().watermark, 11);
+        assert_holds(&store, 11);
+    }
+}
