@@ -7,7 +7,7 @@ use std::sync::Arc;
 use history_support::{Naive, Random, Stream, copy_directory};
 use optivex_engine::Event;
 use optivex_engine::types::UserId;
-use optivex_journal::history::{self, History, HistoryError, HistoryOptions, HistoryWriter};
+use optivex_journal::history::{self, History, HistoryOptions, HistoryWriter};
 use optivex_journal::{EventSink, Events};
 use proptest::prelude::*;
 use tempfile::TempDir;
