@@ -9,19 +9,20 @@ use super::index::Index;
 use super::state::State;
 use crate::storage::StorageFile;
 
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Brings the state and the index from where they stand to the last whole commit. Nothing is cut: what
 /// follows is cut when something is written.
 pub(super) fn scan(file: &File, seed: Seed, state: &mut State, index: &mut Index) -> Result<(), HistoryError> {
+    let length = file.metadata()?.len();
     let mut window = Window {
         file,
+        length,
         start: state.end,
         bytes: Vec::new(),
     };
-    let length = file.metadata()?.len();
     let (mut blocks, mut entries) = (Vec::new(), Vec::new());
-    while let Some((commit, checksum)) = next_commit(&mut window, length, seed, state, &mut blocks, &mut entries)? {
+    while let Some((commit, checksum)) = next_commit(&mut window, seed, state, &mut blocks, &mut entries)? {
         for (place, block) in blocks.drain(..) {
             let tail = state.tail_mut(block.stream);
             // Checksums are right: only a bug, or somebody who makes them, gets here.
@@ -44,7 +45,6 @@ pub(super) fn scan(file: &File, seed: Seed, state: &mut State, index: &mut Index
 /// The commit at the end, if it is whole: its blocks and entries, and its checksum.
 fn next_commit(
     window: &mut Window<'_>,
-    length: u64,
     seed: Seed,
     state: &State,
     blocks: &mut Vec<(u64, Block)>,
@@ -57,7 +57,7 @@ fn next_commit(
     let Some((commit, checksum, parts)) = Commit::decode(header, seed, state.checksum, start) else {
         return Ok(None);
     };
-    let Some(end) = start.checked_add(commit.length).filter(|end| *end <= length) else {
+    let Some(end) = start.checked_add(commit.length).filter(|end| *end <= window.length) else {
         return Ok(None);
     };
     let mut digest = Digest::default();
@@ -92,6 +92,8 @@ fn next_commit(
 /// The part of the file that is looked at.
 struct Window<'a> {
     file: &'a File,
+    /// Of the file.
+    length: u64,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -99,8 +101,10 @@ struct Window<'a> {
 impl Window<'_> {
     /// So many bytes from a place on, which never goes back; fewer at the end of the file.
     fn at(&mut self, place: u64, count: usize) -> io::Result<&[u8]> {
-        if self.start + self.bytes.len() as u64 - place < count as u64 {
-            self.bytes.resize(WINDOW_BYTES, 0);
+        let left = self.length.saturating_sub(place);
+        let count = left.min(count as u64) as usize;
+        if self.start + (self.bytes.len() as u64) < place + count as u64 {
+            self.bytes.resize(left.min(WINDOW_BYTES) as usize, 0);
             let read = self.file.read_at(&mut self.bytes, place)?;
             self.bytes.truncate(read);
             self.start = place;
