@@ -9,7 +9,7 @@ use optivex_exit::Exit;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What the machine is for; `ci` has what the others have.
+    /// What the machine is for; each has what the ones before it have.
     #[arg(long, value_enum, default_value_t = Role::Ci)]
     role: Role,
     /// Install what is lacking.

@@ -17,6 +17,8 @@ pub(crate) enum Role {
     Tests,
     /// Runs every check.
     Ci,
+    /// Rehearses the program, as root on Linux.
+    Rehearsal,
 }
 
 impl fmt::Display for Role {
@@ -25,6 +27,7 @@ impl fmt::Display for Role {
             Role::Exchange => "exchange",
             Role::Tests => "tests",
             Role::Ci => "ci",
+            Role::Rehearsal => "rehearsal",
         })
     }
 }
@@ -51,7 +54,7 @@ pub(crate) struct Need {
     from: From,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 12] = [
     Need {
         name: "C compiler",
         what_for: "links every program",
@@ -127,6 +130,46 @@ const NEEDS: [Need; 8] = [
         role: Role::Ci,
         check: &["cargo", "clippy", "--version"],
         from: From::Rustup("clippy"),
+    },
+    Need {
+        name: "util-linux",
+        what_for: "namespaces of the rehearsal and its hosts",
+        role: Role::Rehearsal,
+        check: &["unshare", "--version"],
+        from: From::System {
+            apt: "util-linux",
+            dnf: "util-linux",
+        },
+    },
+    Need {
+        name: "iproute2",
+        what_for: "the hosts' network",
+        role: Role::Rehearsal,
+        check: &["ip", "-V"],
+        from: From::System {
+            apt: "iproute2",
+            dnf: "iproute",
+        },
+    },
+    Need {
+        name: "OpenSSH's client",
+        what_for: "provisioning",
+        role: Role::Rehearsal,
+        check: &["ssh", "-V"],
+        from: From::System {
+            apt: "openssh-client",
+            dnf: "openssh-clients",
+        },
+    },
+    Need {
+        name: "sudo",
+        what_for: "the hosts' login user",
+        role: Role::Rehearsal,
+        check: &["sudo", "--version"],
+        from: From::System {
+            apt: "sudo",
+            dnf: "sudo",
+        },
     },
 ];
 
@@ -404,6 +447,7 @@ mod tests {
             names(Role::Tests),
             ["C compiler", "Python 3.10 with venv", "npm", "sshd", "bubblewrap"]
         );
-        assert_eq!(names(Role::Ci).len(), NEEDS.len());
+        assert_eq!(names(Role::Ci).last(), Some(&"clippy"));
+        assert_eq!(names(Role::Rehearsal).len(), NEEDS.len());
     }
 }

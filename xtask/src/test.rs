@@ -42,7 +42,7 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<Exit> {
     let sh = ws.shell()?;
     tools::ensure(ws, &sh, Role::Tests)?;
     build(&sh)?;
-    let (counts, exit) = run_built(ws, &args.filter)?;
+    let (counts, exit) = run_built(ws, &[], &args.filter)?;
     if exit == Exit::Ok && counts == Counts::default() {
         eprintln!("no test has {:?} in its name", args.filter);
         return Ok(Exit::Usage);
@@ -59,9 +59,11 @@ pub(crate) fn build(sh: &Shell) -> Result<()> {
         .map_err(|error| Failure::new(Exit::BuildFailed, error.to_string()).into())
 }
 
-/// Runs all tests, shows their output as it comes, and counts them.
-pub(crate) fn run_built(ws: &Workspace, filter: &[String]) -> Result<(Counts, Exit)> {
-    let mut args = vec!["test", "--locked", "--no-fail-fast", "--"];
+/// Runs tests, shows their output as it comes, and counts them: all tests, unless `selection` tells cargo which.
+pub(crate) fn run_built(ws: &Workspace, selection: &[&str], filter: &[String]) -> Result<(Counts, Exit)> {
+    let mut args = vec!["test", "--locked", "--no-fail-fast"];
+    args.extend(selection);
+    args.push("--");
     args.extend(filter.iter().map(String::as_str));
     let mut tests = duct::cmd("cargo", args)
         .dir(&ws.root)

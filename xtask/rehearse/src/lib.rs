@@ -4,9 +4,15 @@ pub mod ec2;
 pub mod moto;
 
 #[cfg(target_os = "linux")]
+pub mod cli;
+#[cfg(target_os = "linux")]
 pub mod hosts;
 #[cfg(target_os = "linux")]
 pub mod packages;
+#[cfg(target_os = "linux")]
+pub mod programs;
+#[cfg(target_os = "linux")]
+pub mod rehearsal;
 #[cfg(target_os = "linux")]
 pub mod steps;
 #[cfg(target_os = "linux")]

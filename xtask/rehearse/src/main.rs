@@ -1,8 +1,18 @@
 //! `rehearse`.
 
-fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(optivex_rehearse::hosts::BE_A_HOST) {
-        return optivex_rehearse::hosts::be_a_host();
-    }
-    Ok(())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    start()
+}
+
+#[cfg(target_os = "linux")]
+fn start() -> ExitCode {
+    optivex_rehearse::cli::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start() -> ExitCode {
+    eprintln!("error: the rehearsal's hosts are namespaces of Linux: rehearse on a Linux machine");
+    optivex_exit::Exit::Infrastructure.into()
 }

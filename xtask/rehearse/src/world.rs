@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use optivex_exit::{Exit, Failure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -188,8 +189,34 @@ pub fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-/// First thing inside. Keep what this returns.
-pub fn enter(dirs: &Dirs) -> Result<File> {
+/// The first process inside: starts this program with these arguments, passes signals on to it, buries the dead, and
+/// ends as it does.
+pub fn init(dirs: &Dirs, arguments: &[String]) -> Result<Exit> {
+    let _lock = enter(dirs)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot take signals")?;
+    let program = std::env::current_exe().context("where this program is")?;
+    let child = Command::new(program)
+        .args(arguments)
+        .spawn()
+        .context("cannot start this program")?;
+    let performer = Pid::from_child(&child);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            let _ = kill_process(performer, Signal::TERM);
+        }
+    });
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == performer => {
+                return Ok(exit_of(ExitStatus::from_raw(status.as_raw())));
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait"),
+        }
+    }
+}
+
+fn enter(dirs: &Dirs) -> Result<File> {
     if std::process::id() != 1 {
         bail!("this is not the first process of a world of its own; use cargo xtask rehearse");
     }

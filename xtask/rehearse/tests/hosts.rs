@@ -125,7 +125,7 @@ impl Bench {
 fn user_data(private: &Path, public: &str) -> String {
     let private = fs::read_to_string(private).expect("a key");
     let private: String = private.lines().map(|line| format!("    {line}\n")).collect();
-    format!("#cloud-config\nssh_keys:\n  ed25519_private: |\n{private}  ed25519_public: {public}\n")
+    format!("#cloud-config\nhostname: host\nssh_keys:\n  ed25519_private: |\n{private}  ed25519_public: {public}\n")
 }
 
 fn text(output: &Output) -> String {
@@ -150,7 +150,7 @@ fn a_host_is_a_machine_of_its_own() {
     };
 
     // Its own name, people, processes and addresses.
-    assert_eq!(ask("hostname"), "ip-10-9-8-7");
+    assert_eq!(ask("hostname"), "host");
     assert_eq!(ask("whoami; sudo -n whoami"), "admin\nroot");
     assert_eq!(ask("ls /home"), "admin");
     let commands = ask("ps -eo comm=");
@@ -197,7 +197,7 @@ fn a_host_is_a_machine_of_its_own() {
     // Sandboxes start for plain users, with namespaces inside of these.
     assert_eq!(
         ask("bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp cat /proc/sys/kernel/hostname"),
-        "ip-10-9-8-7"
+        "host"
     );
 
     // Whoever takes another machine for it finds out.
@@ -214,7 +214,7 @@ fn a_host_is_a_machine_of_its_own() {
     let host = bench.boot(host.power_off());
     assert_eq!(
         ask("cat kept; ls /usr/bin/optivex-was-here; hostname"),
-        "hi\n/usr/bin/optivex-was-here\nip-10-9-8-7"
+        "hi\n/usr/bin/optivex-was-here\nhost"
     );
 
     // And goes without a trace.

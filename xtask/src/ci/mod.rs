@@ -88,7 +88,7 @@ fn docs(ctx: &mut Ctx<'_>) -> Result<Outcome> {
 
 fn tests(ctx: &mut Ctx<'_>) -> Result<Outcome> {
     test::build(&ctx.sh)?;
-    let (counts, exit) = test::run_built(ctx.ws, &[])?;
+    let (counts, exit) = test::run_built(ctx.ws, &[], &[])?;
     ctx.counts = counts;
     match exit {
         Exit::Ok => Ok(Outcome::Ok(counts.to_string())),

@@ -80,11 +80,11 @@ impl WriteFile {
 
 /// Makes the freshly laid image this machine. Runs in the host, as its root.
 pub(super) fn run(machine: &Machine) -> Result<()> {
-    name(machine)?;
     if Path::new(DONE).exists() {
-        return Ok(());
+        return name(machine, None);
     }
     let config = parse(&machine.user_data)?;
+    name(machine, config.hostname.as_deref().or(config.fqdn.as_deref()))?;
     write(
         Path::new("/etc/machine-id"),
         &format!("{}\n", machine_id(&machine.id)),
@@ -123,11 +123,12 @@ fn parse(user_data: &str) -> Result<CloudConfig> {
 }
 
 /// At every boot: what the kernel forgets.
-fn name(machine: &Machine) -> Result<()> {
-    let name = fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let name = match name.trim() {
-        "" => machine.host_name(),
-        name => name.to_owned(),
+fn name(machine: &Machine, wanted: Option<&str>) -> Result<()> {
+    let kept = fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = match (wanted, kept.trim()) {
+        (Some(name), _) => name.to_owned(),
+        (None, "") => machine.host_name(),
+        (None, name) => name.to_owned(),
     };
     rustix::system::sethostname(name.as_bytes()).context("cannot set the host's name")?;
     write(Path::new("/etc/hostname"), &format!("{name}\n"), 0o644)?;

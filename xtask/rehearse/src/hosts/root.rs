@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{XattrFlags, setxattr};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
 };
@@ -29,8 +30,9 @@ const OWN: [(&str, u32); 9] = [
     ("srv", 0o755),
     ("sys", 0o555),
 ];
-/// Directories of the system that hold other people's data, and so are the host's own.
-const HIDDEN: [&str; 7] = [
+/// Directories of the system that hold what people put there, and so are the host's own.
+const HIDDEN: [&str; 8] = [
+    "usr/local",
     "var/tmp",
     "var/log",
     "var/mail",
@@ -62,6 +64,9 @@ pub(super) fn enter(machine: &Machine) -> Result<()> {
     mount_bind(root, root).context("cannot mount the root")?;
     // By its full path: the current directory is below the mount.
     let root = &system.join("root");
+    if fresh {
+        HIDDEN.into_iter().try_for_each(hide)?;
+    }
     for name in SYSTEM {
         overlay(root, name)?;
     }
@@ -106,14 +111,29 @@ fn overlay(root: &Path, name: &str) -> Result<()> {
         .with_context(|| format!("cannot lay an overlay over {}", lower.display()))
 }
 
+/// Has an upper layer show an empty directory in place of what lies below it.
+fn hide(path: &str) -> Result<()> {
+    let mut upper = PathBuf::from("upper");
+    let mut lower = PathBuf::from("/");
+    for name in path.split('/') {
+        upper.push(name);
+        lower.push(name);
+        let Ok(below) = fs::symlink_metadata(&lower) else {
+            return Ok(());
+        };
+        if !below.is_dir() {
+            return Ok(());
+        }
+        directory(&upper, below.mode() & 0o7777)?;
+        chown(&upper, Some(below.uid()), Some(below.gid()))
+            .with_context(|| format!("cannot give {} to its owner", upper.display()))?;
+    }
+    setxattr(&upper, c"trusted.overlay.opaque", b"y", XattrFlags::empty())
+        .with_context(|| format!("cannot hide {}", lower.display()))
+}
+
 /// Takes from the image what makes this machine this machine: its people, names and keys.
 fn forget(root: &Path) -> Result<()> {
-    for path in HIDDEN {
-        let path = root.join(path);
-        if path.is_dir() {
-            empty(&path)?;
-        }
-    }
     for path in FORGOTTEN {
         let path = root.join(path);
         match fs::remove_file(&path) {
@@ -151,6 +171,7 @@ fn share(root: &Path, image: &Image) -> Result<()> {
     if let Some(toolchain) = &image.toolchain {
         let at = root.join("opt/rust");
         read_only(toolchain, &at)?;
+        directory(&root.join("usr/local/bin"), 0o755)?;
         for entry in entries(&at.join("bin"))? {
             let link = root.join("usr/local/bin").join(entry.file_name());
             let _ = fs::remove_file(&link);
