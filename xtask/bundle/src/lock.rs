@@ -37,6 +37,9 @@ pub struct Lock {
     /// The image that machines are made from, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What the inventory called it when it was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_of: Option<String>,
     /// By name.
     #[serde(default)]
     pub machines: BTreeMap<Name, LockedMachine>,
@@ -115,6 +118,7 @@ impl Lock {
             program,
             region: None,
             image: None,
+            image_of: None,
             machines: BTreeMap::new(),
         }
     }
