@@ -21,7 +21,7 @@ use optivex_setup::user_data::user_data;
 use crate::cloud::{Cloud, Launch};
 use crate::hands::Hands;
 use crate::place::Place;
-use crate::plan::{Action, World, client_token};
+use crate::plan::{Action, Wanted, World, client_token};
 use crate::wanted::{self, Terms};
 
 /// Instances take a minute; images with much to do some more.
@@ -286,21 +286,35 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
+        let image = self.image()?;
         let launch = Launch {
             machine: id.clone(),
             role: machine.role,
             generation,
             client_token,
+            image,
             instance_type: instance_type.clone(),
             disk_gib,
-            user_data: user_data(id, &host_key, self.manager, Some(&wanted::timer(program.end))),
+            user_data: user_data(id, &host_key, self.manager, Some(program.end)),
             host_key: host_key.public,
         };
         let instance = self.cloud.launch(&launch)?;
         self.notes.machine(id, |locked| locked.instance = Some(instance))
+    }
+
+    /// The same image for all machines, until the inventory names another.
+    fn image(&self) -> Result<String> {
+        let named = self.inventory.aws.as_ref().map(|aws| aws.ami.to_string());
+        let noted = self.notes.read();
+        let noted = noted.image.filter(|_| noted.image_of == named);
+        let image = self.cloud.image(noted.as_deref())?;
+        self.notes
+            .note(|lock| (lock.image, lock.image_of) = (Some(image.clone()), named))?;
+        Ok(image)
     }
 
     /// Whose host key is what the lock file noted before it was asked for, or what its tag tells.
@@ -327,6 +341,7 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh);
         })
     }
@@ -364,6 +379,7 @@ impl Apply<'_> {
             })?;
         }
         let spec = self.terms.spec(machine);
+        let setup = self.terms.setup(machine);
         let outcome = self.hands.set_up(self, machine, &spec)?;
         notes.extend(outcome.notes);
         let key = outcome.learned.uat_key.or(outcome.learned.results_key);
@@ -375,7 +391,7 @@ impl Apply<'_> {
             if locked.account_key != key {
                 locked.links = None;
             }
-            (locked.account_key, locked.setup, locked.end) = (key, Some(spec.hash()), end);
+            (locked.account_key, locked.setup, locked.end) = (key, Some(setup), end);
         })?;
         let generation = self.notes.of(machine.id)?.generation;
         // Of no use to anybody any more; one that stays is no danger, for the machine shows another key by now.

@@ -22,6 +22,8 @@ pub struct Launch {
     pub generation: u32,
     /// The same token, the same instance, however often it is asked for.
     pub client_token: String,
+    /// What it is made from.
+    pub image: String,
     /// Its type.
     pub instance_type: InstanceType,
     /// Its disk.
@@ -49,6 +51,8 @@ pub trait Cloud: Sync {
     fn import_key(&self, manager: &PublicKey) -> Result<()>;
     /// Makes the security groups and their rules what they must be.
     fn set_groups(&self) -> Result<()>;
+    /// What machines are made from: the one that was noted, unless the inventory names another.
+    fn image(&self, noted: Option<&str>) -> Result<String>;
     /// Asks for an instance; gives its id at once.
     fn launch(&self, launch: &Launch) -> Result<String>;
     /// Waits until it runs, at most so long.
@@ -89,6 +93,10 @@ impl Cloud for NoCloud {
     }
 
     fn set_groups(&self) -> Result<()> {
+        self.refuse()
+    }
+
+    fn image(&self, _: Option<&str>) -> Result<String> {
         self.refuse()
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use optivex_bundle::inventory::Machine;
+use optivex_bundle::inventory::{Inventory, Machine};
 use optivex_bundle::lock::LockedMachine;
 use optivex_bundle::names::Name;
 use optivex_setup::log::Log;
@@ -52,7 +52,7 @@ impl OverSsh {
     /// # Errors
     /// See [`Ssh::connect`].
     pub fn connect(&self, apply: &Apply<'_>, machine: &Machine<'_>) -> Result<Connection<'_>> {
-        let host = host(apply, machine, &apply.notes.of(machine.id)?)?;
+        let host = host(apply.inventory, machine, &apply.notes.of(machine.id)?)?;
         Ok(self.ssh.connect(&host, &self.log(machine.id)?)?)
     }
 
@@ -85,8 +85,8 @@ impl OverSsh {
 ///
 /// # Errors
 /// Its address is not known.
-pub fn host(apply: &Apply<'_>, machine: &Machine<'_>, locked: &LockedMachine) -> Result<Host> {
-    let (login, port) = wanted::login(apply.inventory, machine);
+pub fn host(inventory: &Inventory, machine: &Machine<'_>, locked: &LockedMachine) -> Result<Host> {
+    let (login, port) = wanted::login(inventory, machine);
     let address = locked.address.clone();
     Ok(Host {
         name: machine.id.to_string(),

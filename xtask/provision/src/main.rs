@@ -1,3 +1,5 @@
-//! `provision`.
+//! `cargo xtask provision`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    optivex_provision::cli::main()
+}

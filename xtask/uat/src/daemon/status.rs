@@ -19,13 +19,13 @@ pub(crate) fn status(context: &Context) -> Result<String> {
         None => text.push_str("The daemon never ran here.\n"),
         Some(status) => {
             let mode = match &status.mode {
+                UatMode::Stopped => "ended".to_owned(),
                 _ if !status.is_alive(now) => {
                     format!("down, last heard of {} s ago", now.saturating_sub(status.written))
                 }
                 UatMode::Running => "judging".to_owned(),
                 UatMode::Paused { why } => format!("starts nothing: {why}"),
                 UatMode::Draining => "draining".to_owned(),
-                UatMode::Stopped => "ended".to_owned(),
             };
             let tests = status.tests.map_or("none".to_owned(), |tests| tests.to_string());
             let _ = write!(text, "daemon   {mode}\nslots    {}\ntests    {tests}\n", status.slots);

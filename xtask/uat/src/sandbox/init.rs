@@ -9,9 +9,9 @@ use optivex_bundle::limits::{Limits, bytes_for_people};
 use optivex_bundle::verdict::Limit;
 use rustix::fs::statvfs;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
-use super::spec::{CellEnd, CellReport, CellSpec, Launched, Usage, in_cell, out};
+use super::spec::{CellEnd, CellReport, CellSpec, Told, Usage, in_cell, out};
 use super::{cgroup, procfs};
 
 /// Time between two looks.
@@ -59,11 +59,12 @@ fn tested(spec: &CellSpec, peak: &mut Usage) -> Result<(CellEnd, Vec<String>)> {
     let wall = Duration::from_secs(spec.limits.wall_seconds);
     loop {
         if let Some(status) = reap(tests)? {
-            let survivors = survivors()?;
+            let survivors = survivors(tests)?;
             let over = watch(spec, peak)?.or(killed_by_limit()?);
             let code = super::code_of_wait(status);
             return Ok((over.unwrap_or(CellEnd::Tested { code }), survivors));
         }
+        end_orphans(tests)?;
         if let Some(over) = watch(spec, peak)? {
             return Ok((over, Vec::new()));
         }
@@ -86,10 +87,23 @@ fn reap(tests: Pid) -> Result<Option<WaitStatus>> {
     }
 }
 
+/// Ends whoever lost their parent: half of a sandbox whose launcher was killed while it was being made.
+fn end_orphans(tests: Pid) -> Result<()> {
+    for pid in procfs::children(std::process::id())?
+        .into_iter()
+        .filter(|pid| *pid != tests)
+    {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    Ok(())
+}
+
 /// What is left of submissions although the tests have ended them.
-fn survivors() -> Result<Vec<String>> {
+fn survivors(tests: Pid) -> Result<Vec<String>> {
     let begun = Instant::now();
     loop {
+        end_orphans(tests)?;
         while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
         let left = procfs::sandboxed()?;
         if left.is_empty() || begun.elapsed() > GONE_WITHIN {
@@ -156,7 +170,7 @@ fn disk(name: &str) -> Result<Disk> {
 
 /// Starts that the kernel ended for going beyond a limit of processes.
 fn killed_by_limit() -> Result<Option<CellEnd>> {
-    let launches: Vec<Launched> = super::read_lines(&in_cell("out").join(out::LAUNCHES))?;
+    let launches = Told::ends(&in_cell("out"))?;
     let broke = |code: i32| match code - 128 {
         libc::SIGXFSZ => Some((Limit::FileSize, "SIGXFSZ")),
         libc::SIGXCPU => Some((Limit::Cpu, "SIGXCPU")),

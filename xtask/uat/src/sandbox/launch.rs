@@ -1,6 +1,7 @@
 //! `uat-daemon launch`: what the tests start in the place of the submission. Starts it in a sandbox of its own, keeps
 //! what it prints, passes SIGTERM on to it, and ends as it ends. Killed, it takes the whole sandbox with it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,7 +18,7 @@ use signal_hook::consts::SIGTERM;
 use signal_hook::low_level::pipe;
 
 use super::log::PrintedLog;
-use super::spec::{APP, CELL, CellSpec, DATA, Launched, in_cell, out};
+use super::spec::{APP, CELL, CellSpec, DATA, Launched, Told, in_cell, out};
 use super::{mounts, procfs, seccomp};
 
 /// How long the sandbox before this one may take to go.
@@ -26,14 +27,14 @@ const GONE_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) fn run() -> Result<ExitCode> {
     let number = next_number()?;
     launch(number).inspect_err(|error| {
-        let trouble = Launched {
+        let trouble = Told::Ended(Launched {
             launch: number,
             code: 0,
             asked: false,
             trouble: Some(format!("{error:#}")),
-        };
+        });
         // If not even that can be told, the cell finds no health, and this on standard error.
-        let _ = launches().and_then(|mut file| trouble.tell(&mut file));
+        let _ = launches().and_then(|mut file| trouble.write(&mut file));
     })
 }
 
@@ -45,8 +46,9 @@ fn launch(number: u32) -> Result<ExitCode> {
         PathBuf::from(variable("OPTIVEX_DATA_DIR")?),
         PathBuf::from(variable("OPTIVEX_USERS")?),
     );
-    let previous = Previous::of(&data)?;
-    previous.gone()?;
+    let home = data.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let home = home.context("OPTIVEX_DATA_DIR is in no folder")?;
+    previous_is_gone(home)?;
 
     let scratch = in_cell("tmp").join(number.to_string());
     for folder in ["tmp", "shm"] {
@@ -56,7 +58,10 @@ fn launch(number: u32) -> Result<ExitCode> {
     let (signals, tell_signal) = std::os::unix::net::UnixStream::pair().context("a socket pair")?;
     pipe::register(SIGTERM, tell_signal).context("SIGTERM")?;
 
-    // What bubblewrap inherits is in these; nobody else is started here.
+    // What bubblewrap inherits is in these; nobody else is started here. The first one is closed first, when this
+    // process ends: before the pipes that the submission prints to.
+    let (launcher, alive) = rustix::pipe::pipe()?;
+    fcntl_setfd(&alive, FdFlags::CLOEXEC).context("close on exec")?;
     let report = launches()?;
     fcntl_setfd(&report, FdFlags::empty()).context("the report")?;
     let (filter, mut filter_in) = rustix::pipe::pipe().map(|(read, write)| (read, File::from(write)))?;
@@ -77,7 +82,8 @@ fn launch(number: u32) -> Result<ExitCode> {
         )?)
         .arg("--")
         .args([mounts::INNER, "inner", &serde_json::to_string(&spec.limits)?])
-        .args([number.to_string(), report.as_raw_fd().to_string()])
+        .args([&number.to_string(), home])
+        .args([report.as_raw_fd().to_string(), launcher.as_raw_fd().to_string()])
         .arg("--")
         .args(start(&spec.start))
         .env_clear()
@@ -103,7 +109,7 @@ fn launch(number: u32) -> Result<ExitCode> {
     let mut child = command
         .spawn()
         .context("cannot start bwrap: is bubblewrap installed?")?;
-    drop((filter, info, report));
+    drop((filter, info, report, launcher));
     let log = PrintedLog::open(&in_cell("out"), number, spec.limits.log_bytes)?;
     let readers = [
         child.stdout.take().map(|stream| log.follow(stream, std::io::stdout())),
@@ -111,14 +117,11 @@ fn launch(number: u32) -> Result<ExitCode> {
     ];
     let first = first_process(info_out).ok();
     if let Some(pid) = first {
-        // One that is gone already leaves nothing to wait for.
-        if let Ok(namespace) = procfs::pid_namespace(pid) {
-            previous.is(&namespace)?;
-        }
         std::thread::spawn(move || pass_on(signals, pid));
     }
     let status = child.wait().context("waiting for bwrap")?;
     readers.into_iter().flatten().for_each(|reader| drop(reader.join()));
+    drop(alive);
     if first.is_none() {
         bail!("bwrap did not start ({status}): {}", log.newest());
     }
@@ -159,38 +162,30 @@ fn pass_on(mut signals: std::os::unix::net::UnixStream, to: Pid) {
     }
 }
 
-/// The sandbox that had this data folder before: killed, it may still be going, with its locks.
-struct Previous(PathBuf);
-
-impl Previous {
-    fn of(data: &Path) -> Result<Self> {
-        let home = data
-            .parent()
-            .and_then(Path::file_name)
-            .context("OPTIVEX_DATA_DIR is in no folder")?;
-        Ok(Self(
-            in_cell("out").join(format!("namespace-{}", home.to_string_lossy())),
-        ))
-    }
-
-    fn gone(&self) -> Result<()> {
-        let namespace = match std::fs::read_to_string(&self.0) {
-            Ok(namespace) => namespace,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).context("the sandbox before this one"),
-        };
-        let begun = Instant::now();
-        while !procfs::in_pid_namespace(&namespace)?.is_empty() {
-            if begun.elapsed() > GONE_WITHIN {
-                bail!("the sandbox before this one is still there");
+/// Waits until the sandbox that had these data before is gone: killed, it may still be going, with its locks. While it
+/// is made it has the name of its data in its command line; before there is a submission in it, its namespace was told.
+fn previous_is_gone(home: &str) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mut left = procfs::with_word(home)?;
+        let told: Vec<Told> = super::read_lines(&in_cell("out").join(out::LAUNCHES))?;
+        // The kernel gives a name again once its namespace is gone: it is the newest one's.
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        for told in told {
+            if let Told::Started { home, namespace } = told {
+                owners.insert(namespace, home);
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
-    }
-
-    fn is(&self, namespace: &str) -> Result<()> {
-        std::fs::write(&self.0, namespace).context("the sandbox's name")
+        for (namespace, _) in owners.iter().filter(|(_, owner)| *owner == home) {
+            left.extend(procfs::in_pid_namespace(namespace)?);
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > GONE_WITHIN {
+            bail!("the sandbox before this one is still there");
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -53,8 +53,12 @@ pub enum Part {
         limits: String,
         /// Number of the start.
         launch: u32,
+        /// Name of its data.
+        home: String,
         /// Where it is told how it ended.
         report: i32,
+        /// Closed when the launcher is gone.
+        launcher: i32,
         /// The submission.
         #[arg(last = true)]
         command: Vec<String>,
@@ -70,11 +74,19 @@ impl Part {
             Part::Inner {
                 limits,
                 launch,
+                home,
                 report,
+                launcher,
                 command,
             } => {
                 let limits: Limits = serde_json::from_str(limits).context("limits")?;
-                inner::run(&limits, *launch, *report, command)
+                let start = inner::Start {
+                    limits,
+                    launch: *launch,
+                    home,
+                    command,
+                };
+                inner::run(&start, *report, *launcher)
             }
         }
     }

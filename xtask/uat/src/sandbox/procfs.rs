@@ -10,13 +10,6 @@ use rustix::process::Pid;
 
 use super::spec::Usage;
 
-/// The pid namespace of a process, by its name in /proc.
-pub(crate) fn pid_namespace(pid: Pid) -> Result<String> {
-    let link =
-        fs::read_link(format!("/proc/{}/ns/pid", pid.as_raw_nonzero())).context("the sandbox's pid namespace")?;
-    Ok(link.to_string_lossy().into_owned())
-}
-
 /// All processes that are visible from here.
 pub(crate) fn pids() -> Result<Vec<i32>> {
     let entries = fs::read_dir("/proc").context("/proc")?;
@@ -35,6 +28,40 @@ pub(crate) fn in_namespace(kind: &str, namespace: &str) -> Result<Vec<i32>> {
 
 pub(crate) fn in_pid_namespace(namespace: &str) -> Result<Vec<i32>> {
     in_namespace("pid", namespace)
+}
+
+/// Processes whose command line has this word in it.
+pub(crate) fn with_word(word: &str) -> Result<Vec<i32>> {
+    let has = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.windows(word.len()).any(|part| part == word.as_bytes())
+    };
+    Ok(pids()?.into_iter().filter(has).collect())
+}
+
+/// When a process began, in ticks since the machine did; none if it is gone.
+pub(crate) fn began(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name, in brackets, may have anything in it; the 22nd field of all is the 20th behind it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Now, in the same measure.
+pub(crate) fn ticks_now() -> Result<u64> {
+    let text = fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+    let seconds = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    let seconds = seconds.context("/proc/uptime")?;
+    Ok((seconds * rustix::param::clock_ticks_per_second() as f64) as u64)
+}
+
+/// Children of a process.
+pub(crate) fn children(of: u32) -> Result<Vec<Pid>> {
+    let is = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.and_then(|parent| parent.trim().parse().ok()) == Some(of)
+    };
+    Ok(pids()?.into_iter().filter(is).filter_map(Pid::from_raw).collect())
 }
 
 /// A process in a pid namespace below ours: one of a submission.
@@ -125,6 +152,13 @@ pub(crate) fn shared_once(processes: &[Sandboxed]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_a_process_began() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        assert!(began(own).expect("it lives") <= ticks_now().expect("a time"));
+        assert_eq!(began(i32::MAX), None);
+    }
 
     #[test]
     fn a_status() {

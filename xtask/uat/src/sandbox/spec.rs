@@ -108,12 +108,37 @@ pub struct Launched {
     pub trouble: Option<String>,
 }
 
-impl Launched {
+/// A line about the starts of a submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "told", rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// A sandbox is about to start a submission.
+    Started {
+        /// Whose data it has: the folder's name.
+        home: String,
+        /// Its pid namespace.
+        namespace: String,
+    },
+    /// It ended.
+    Ended(Launched),
+}
+
+impl Told {
     /// Writes it down in one write: lines of those that end at the same time stay whole.
-    pub(crate) fn tell(&self, file: &mut File) -> Result<()> {
+    pub(crate) fn write(&self, file: &mut File) -> Result<()> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
         file.write_all(&line).context("telling how it ended")
+    }
+
+    /// All ends so far.
+    pub(crate) fn ends(out: &Path) -> Result<Vec<Launched>> {
+        let told: Vec<Told> = super::read_lines(&out.join(out::LAUNCHES))?;
+        let end = |told| match told {
+            Told::Ended(launched) => Some(launched),
+            Told::Started { .. } => None,
+        };
+        Ok(told.into_iter().filter_map(end).collect())
     }
 }
 

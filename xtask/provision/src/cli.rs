@@ -1,0 +1,484 @@
+//! The commands of `cargo xtask provision`.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command as Process, ExitCode};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use optivex_bundle::inventory::{RoleName, Standing};
+use optivex_bundle::lock::Lock;
+use optivex_bundle::moment::Moment;
+use optivex_bundle::names::Name;
+use optivex_bundle::selector::{self, Selector};
+use optivex_exit::{self as exit, Exit, Failure};
+use optivex_setup::Supplies;
+use optivex_setup::ssh::{Settings, Ssh, known_hosts};
+
+use crate::apply::{Apply, Done, Notes};
+use crate::hands::{self, Hands, OverSsh};
+use crate::place::Place;
+use crate::plan::{self, Action, Input, Plan, World};
+use crate::session::Session;
+use crate::wanted::{self, Terms};
+
+/// Machines on EC2 and their set-up over SSH, from infra/inventory.yaml
+///
+/// Without a command: plan, ask, apply.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask provision", bin_name = "cargo xtask provision", after_help = exit::table())]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// The inventory; its lock file lies beside it
+    #[arg(long, value_name = "FILE", global = true)]
+    inventory: Option<PathBuf>,
+    /// Only these machines: names with commas between them, * and ? for parts of names
+    #[arg(long, value_name = "SEL", global = true)]
+    on: Option<Selector>,
+    /// Only machines of this role: dev or uat
+    #[arg(long, value_name = "ROLE", global = true)]
+    role: Option<RoleName>,
+    /// Machines that are worked on at a time
+    #[arg(long, value_name = "N", default_value_t = 8, global = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: u16,
+    /// Ask nothing
+    #[arg(long, global = true)]
+    yes: bool,
+    /// Tell the plan or the status as JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tell what would be done, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Go on although a run on another machine holds the lock: it must be gone for sure
+    #[arg(long, global = true)]
+    steal_lock: bool,
+    /// Build tools of `tools: manager` without optimisations: the rehearsal's
+    #[arg(long, global = true, hide = true)]
+    debug_tools: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Tells what would be done, and what it costs
+    Plan,
+    /// Does it
+    Apply,
+    /// What is there
+    Status,
+    /// Logs in to a machine
+    Ssh {
+        /// Its name
+        name: Name,
+        /// What is run there, instead of a shell
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Moves the machines' end to the inventory's program.end: change it there first
+    Extend,
+    /// Replaces the manager's key, all host keys, and the keys of all accounts
+    RotateKeys,
+    /// Walks the participant's path on each machine
+    Doctor {
+        /// A participant's private key, to log in as they do
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Deploy what is on the participant's branch, too, and wait for its result
+        #[arg(long)]
+        canary: bool,
+    },
+    /// Removes all that was made, and nothing else
+    Destroy {
+        /// The program's id, where nobody is asked
+        #[arg(long, value_name = "ID")]
+        program: Option<Name>,
+    },
+}
+
+/// Runs a command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = run(&cli);
+    result
+        .unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            exit::code_of(&error)
+        })
+        .into()
+}
+
+fn run(cli: &Cli) -> Result<Exit> {
+    let common = &cli.common;
+    let session = Session::open(Place::find(common.inventory.as_deref())?)?;
+    match &cli.command {
+        None => provision(&session, common, !common.yes, "apply", &|_| true),
+        Some(Command::Plan) => {
+            let lock = session.lock()?;
+            let world = session.cloud.observe(&session.manager)?;
+            let supplies = session.supplies(!common.debug_tools)?;
+            tell(&make(&session, common, &lock, &world, &supplies)?, common.json)?;
+            Ok(Exit::Ok)
+        }
+        Some(Command::Apply) => provision(&session, common, false, "apply", &|_| true),
+        Some(Command::Status) => status(&session, common),
+        Some(Command::Ssh { name, command }) => ssh(&session, name, command),
+        Some(Command::Extend) => {
+            let lock = session.lock()?;
+            let end = session.inventory.program.end;
+            let moves = |action: &Action| {
+                let locked = action.machine().and_then(|machine| lock.machines.get(machine));
+                let is_set_up = matches!(action, Action::SetUp { .. } | Action::Connect { .. });
+                is_set_up && locked.is_some_and(|locked| locked.end.is_some_and(|told| told != end))
+            };
+            provision(&session, common, !common.yes, "extend", &moves)
+        }
+        Some(Command::RotateKeys) => {
+            let _held = session.hold("rotate-keys", common.steal_lock)?;
+            let supplies = session.supplies(!common.debug_tools)?;
+            let world = session.cloud.observe(&session.manager)?;
+            with_apply(&session, common, &supplies, &world, |apply, over_ssh| {
+                crate::rotate::all(&session, apply, over_ssh)
+            })
+        }
+        Some(Command::Doctor { key, canary }) => {
+            let _held = session.hold("doctor", common.steal_lock)?;
+            let supplies = session.supplies(!common.debug_tools)?;
+            let chosen = scope(&session, common)?;
+            with_apply(&session, common, &supplies, &World::default(), |apply, over_ssh| {
+                crate::doctor::all(apply, over_ssh, chosen.as_deref(), key.as_deref(), *canary)
+            })
+        }
+        Some(Command::Destroy { program }) => destroy(&session, common, program.as_ref()),
+    }
+}
+
+/// The machines that are meant; all if none.
+fn scope(session: &Session, common: &Common) -> Result<Option<Vec<Name>>> {
+    if common.on.is_none() && common.role.is_none() {
+        return Ok(None);
+    }
+    let chosen = selector::choose(&session.inventory, common.on.as_ref(), common.role)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Ok(Some(chosen.iter().map(|machine| machine.id.clone()).collect()))
+}
+
+fn make(session: &Session, common: &Common, lock: &Lock, world: &World, supplies: &Supplies) -> Result<Plan> {
+    let scope = scope(session, common)?;
+    let input = Input {
+        inventory: &session.inventory,
+        prices: &session.prices,
+        lock,
+        world,
+        wanted: &Terms {
+            inventory: &session.inventory,
+            supplies,
+        },
+        now: session.started,
+        scope: scope.as_deref(),
+    };
+    Ok(plan::plan(&input)?)
+}
+
+fn tell(plan: &Plan, json: bool) -> Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(plan)?),
+        false => println!("{plan}"),
+    }
+    Ok(())
+}
+
+/// Plan, ask, apply: of the plan's actions those that `is_meant`.
+fn provision(
+    session: &Session,
+    common: &Common,
+    asks: bool,
+    command: &str,
+    is_meant: &dyn Fn(&Action) -> bool,
+) -> Result<Exit> {
+    // A plan for people needs nobody's leave.
+    let _held = match common.dry_run {
+        true => None,
+        false => Some(session.hold(command, common.steal_lock)?),
+    };
+    let lock = session.lock()?;
+    let world = session.cloud.observe(&session.manager)?;
+    let supplies = session.supplies(!common.debug_tools)?;
+    let mut plan = make(session, common, &lock, &world, &supplies)?;
+    plan.actions.retain(is_meant);
+    tell(&plan, common.json)?;
+    if plan.is_empty() || common.dry_run {
+        return Ok(Exit::Ok);
+    }
+    if asks && !confirmed("Do this?")? {
+        println!("Nothing was done.");
+        return Ok(Exit::Ok);
+    }
+    with_apply(session, common, &supplies, &world, |apply, over_ssh| {
+        let done = apply.run(&plan.actions)?;
+        report(&done, over_ssh);
+        ended(&done)
+    })
+}
+
+fn ended(done: &[Done]) -> Result<Exit> {
+    match done.iter().filter(|done| done.error.is_some()).count() {
+        0 => Ok(Exit::Ok),
+        failed => {
+            let all = done.len();
+            let told = format!("{failed} of {all} machines are not done; run it again once that is mended");
+            Err(Failure::new(Exit::SomeHostsFailed, told).into())
+        }
+    }
+}
+
+fn with_apply(
+    session: &Session,
+    common: &Common,
+    supplies: &Supplies,
+    world: &World,
+    work: impl FnOnce(&Apply<'_>, &OverSsh) -> Result<Exit>,
+) -> Result<Exit> {
+    let settings = settings(session);
+    let over_ssh = OverSsh {
+        ssh: Ssh::new(settings)?,
+        logs: session.place.logs(session.started),
+    };
+    let begun = Instant::now();
+    let output = Mutex::new(());
+    let tell = |machine: &Name, what: &str| {
+        // A line at a time, whoever tells.
+        let _one = output.lock();
+        eprintln!("{:>6.1} s  {machine:<13} {what}", begun.elapsed().as_secs_f64());
+    };
+    let apply = Apply {
+        inventory: &session.inventory,
+        terms: Terms {
+            inventory: &session.inventory,
+            supplies,
+        },
+        place: &session.place,
+        cloud: session.cloud.as_ref(),
+        hands: &over_ssh as &dyn Hands,
+        manager: &session.manager,
+        world,
+        notes: Notes::new(session.place.lock(), session.lock()?),
+        parallel: usize::from(common.parallel),
+        stop: session.stop.clone(),
+        tell: &tell,
+    };
+    work(&apply, &over_ssh)
+}
+
+fn settings(session: &Session) -> Settings {
+    Settings {
+        stop: session.stop.clone(),
+        ..Settings::new(session.identity.clone())
+    }
+}
+
+fn report(done: &[Done], over_ssh: &OverSsh) {
+    println!("\n{:<14} {:>8} {:>9}", "machine", "steps", "took");
+    for one in done {
+        let verdict = match &one.error {
+            None => String::new(),
+            Some(error) => format!("  FAILED: {error:#}"),
+        };
+        println!(
+            "{:<14} {:>8} {:>7.1} s{verdict}",
+            one.machine,
+            one.actions,
+            one.took.as_secs_f64()
+        );
+        for note in &one.notes {
+            println!("{:<14} note: {note}", "");
+        }
+    }
+    println!("logs: {}", over_ssh.logs.display());
+}
+
+/// Whether somebody says yes.
+fn confirmed(question: &str) -> Result<bool> {
+    let answer = ask(&format!("{question} [y/N] "))?;
+    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+}
+
+fn ask(question: &str) -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let told = "nobody is there to ask: say --yes";
+        return Err(Failure::new(Exit::Usage, told).into());
+    }
+    eprint!("{question}");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+fn status(session: &Session, common: &Common) -> Result<Exit> {
+    let lock = session.lock()?;
+    let world = session.cloud.observe(&session.manager)?;
+    let chosen = selector::choose(&session.inventory, common.on.as_ref(), common.role)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let rows: Vec<StatusRow> = chosen
+        .iter()
+        .map(|machine| {
+            let locked = lock.machines.get(machine.id);
+            let instance = locked.and_then(|locked| locked.instance.clone());
+            let observed = world.instances.iter().find(|one| one.machine == *machine.id);
+            let state = match (machine.standing, observed) {
+                (Some(Standing { address, .. }), _) => format!("stands at {address}"),
+                (None, Some(observed)) => format!("{:?}", observed.state).to_lowercase(),
+                (None, None) => "not there".to_owned(),
+            };
+            StatusRow {
+                machine: machine.id.clone(),
+                role: machine.role,
+                state,
+                instance,
+                address: locked.and_then(|locked| locked.address.clone()),
+                set_up: locked.is_some_and(|locked| locked.setup.is_some() && locked.links.is_some()),
+                end: locked.and_then(|locked| locked.end),
+            }
+        })
+        .collect();
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(Exit::Ok);
+    }
+    let dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    println!(
+        "{:<14} {:<5} {:<12} {:<20} {:<16} {:<7} ends",
+        "machine", "role", "state", "instance", "address", "set up"
+    );
+    for row in rows {
+        println!(
+            "{:<14} {:<5} {:<12} {:<20} {:<16} {:<7} {}",
+            row.machine,
+            row.role,
+            row.state,
+            dash(row.instance),
+            dash(row.address),
+            if row.set_up { "yes" } else { "no" },
+            dash(row.end.map(|end| end.to_string())),
+        );
+    }
+    for (instance, why) in &world.unknown {
+        println!("note: {instance} carries the program's tag, and {why}");
+    }
+    Ok(Exit::Ok)
+}
+
+#[derive(Debug, serde::Serialize)]
+struct StatusRow {
+    machine: Name,
+    role: RoleName,
+    state: String,
+    instance: Option<String>,
+    address: Option<String>,
+    set_up: bool,
+    end: Option<Moment>,
+}
+
+fn ssh(session: &Session, name: &Name, command: &[OsString]) -> Result<Exit> {
+    let lock = session.lock()?;
+    let unknown = || Failure::new(Exit::Usage, format!("no machine {name} in the inventory"));
+    let machine = wanted::machine(&session.inventory, name).ok_or_else(unknown)?;
+    let locked = lock.machines.get(name);
+    let locked = locked.with_context(|| format!("{name} was not made yet: cargo xtask provision"))?;
+    let host = hands::host(&session.inventory, &machine, locked)?;
+    let file = session.place.known_hosts(name);
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    known_hosts::write(&file, std::slice::from_ref(&host)).with_context(|| file.display().to_string())?;
+    let mut ssh = Process::new("ssh");
+    if command.is_empty() {
+        ssh.arg("-t");
+    }
+    ssh.args(Ssh::interactive(&settings(session), &host, &file))
+        .args(command);
+    // It takes our place: its terminal and its exit code are ours.
+    let error = ssh.exec();
+    Err(error).context("ssh cannot be started")
+}
+
+fn destroy(session: &Session, common: &Common, program: Option<&Name>) -> Result<Exit> {
+    let ours = &session.inventory.program.id;
+    let _held = session.hold("destroy", common.steal_lock)?;
+    let world = session.cloud.observe(&session.manager)?;
+    let lock = session.lock()?;
+    for instance in &world.instances {
+        println!("- {:<13} terminate {}", instance.machine, instance.id);
+    }
+    for (instance, why) in &world.unknown {
+        println!("- {:<13} terminate {instance} ({why})", "?");
+    }
+    if world.key_is_ours.is_some() {
+        println!("- key pair");
+    }
+    if world.has_groups {
+        println!("- security groups");
+    }
+    for machine in session
+        .inventory
+        .machines()
+        .filter(|machine| machine.standing.is_some())
+    {
+        println!("  {:<13} stays as it is: it is not ours", machine.id);
+    }
+    let is_gone = world.instances.is_empty()
+        && world.unknown.is_empty()
+        && world.key_is_ours.is_none()
+        && !world.has_groups
+        && lock.machines.is_empty();
+    if is_gone {
+        println!("Nothing is there.");
+        return Ok(Exit::Ok);
+    }
+    if common.dry_run {
+        return Ok(Exit::Ok);
+    }
+    let said = match (common.yes, program) {
+        (true, Some(program)) => program.to_string(),
+        (true, None) => {
+            let told = format!("--yes wants --program {ours} here: what is destroyed does not come back");
+            return Err(Failure::new(Exit::Usage, told).into());
+        }
+        (false, _) => ask(&format!(
+            "All that is on these machines is lost. To destroy it, type the program's id ({ours}): "
+        ))?,
+    };
+    if said != ours.as_str() {
+        bail!("{said:?} is not {ours}: nothing was destroyed");
+    }
+    let ids: Vec<String> = world
+        .instances
+        .iter()
+        .map(|instance| instance.id.clone())
+        .chain(world.unknown.iter().map(|(id, _)| id.clone()))
+        .collect();
+    if !ids.is_empty() {
+        eprintln!("ending {} instances", ids.len());
+        session.cloud.terminate(&ids, std::time::Duration::from_secs(900))?;
+    }
+    session.cloud.remove_shared()?;
+    for (machine, locked) in &lock.machines {
+        let file = session.place.first_boot(ours, machine, locked.generation);
+        // Of a machine that is no more.
+        let _ = std::fs::remove_file(file);
+    }
+    Lock::new(ours.clone()).save(&session.place.lock())?;
+    println!("Nothing of {ours} is left on EC2.");
+    Ok(Exit::Ok)
+}
