@@ -117,6 +117,8 @@ impl Manager {
         println!("    provision {}", arguments.join(" "));
         let mut command = Command::new(self.programs.path("provision"));
         command.stdin(Stdio::null());
+        // Debug builds, as everything that is rehearsed.
+        command.args(["--inventory", "infra/inventory.yaml", "--debug-tools"]);
         command.args(arguments).current_dir(&self.directory);
         command.envs(self.environment());
         self.start_command(arguments.first().copied().unwrap_or("provision"), command)
