@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use optivex_bundle::delivery;
 use optivex_bundle::verdict::{JobResult, Verdict};
 use rustix::process::Signal;
 
@@ -77,7 +78,10 @@ pub(super) fn rehearse(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<()> {
         Ok((daemon, String::new()))
     })?;
     steps.step("participants deploy", || {
-        let note = deploy(stage, &people)?;
+        let note = deploy(stage, &people);
+        // Whoever asks why needs them, and the hosts will be gone.
+        keep_results(stage, &people)?;
+        let note = note?;
         alive(&mut daemon)?;
         Ok(((), note))
     })?;
@@ -253,6 +257,22 @@ fn deploy(stage: &mut Stage<'_>, people: &[(Person, Exchange)]) -> Result<String
         std::thread::sleep(Duration::from_millis(500));
     }
     Ok(format!("{} deployments", people.len()))
+}
+
+/// Copies what has arrived on the hosts to the logs.
+fn keep_results(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<()> {
+    for host in stage.hosts.running() {
+        let home = stage.dirs.disk().join(&host.id).join("home").join(&host.name);
+        let results = home.join(delivery::HOME);
+        if people.iter().any(|(person, _)| person.name == host.name) && results.is_dir() {
+            let mut copy = Command::new("cp");
+            copy.args(["-R", "--"])
+                .arg(&results)
+                .arg(stage.dirs.logs.join(format!("results-{}", host.name)));
+            said(copy).context("cannot copy results to the logs")?;
+        }
+    }
+    Ok(())
 }
 
 /// As it stands in the participant's home directory.
