@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::durable;
-use crate::inventory::RoleName;
+use crate::inventory::{Region, RoleName};
 use crate::moment::Moment;
 use crate::names::Name;
 use crate::ssh_key::PublicKey;
@@ -31,9 +31,15 @@ pub struct Lock {
     pub version: u32,
     /// Whose machines these are.
     pub program: Name,
+    /// Where its instances are; none before the first one is made. Elsewhere nobody would look for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
     /// The image that machines are made from, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What the inventory called it when it was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_of: Option<String>,
     /// By name.
     #[serde(default)]
     pub machines: BTreeMap<Name, LockedMachine>,
@@ -110,7 +116,9 @@ impl Lock {
         Self {
             version: VERSION,
             program,
+            region: None,
             image: None,
+            image_of: None,
             machines: BTreeMap::new(),
         }
     }

@@ -40,14 +40,26 @@ impl Selector {
     }
 }
 
+/// In time of the product of both lengths, however many stars there are.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| fits(rest, &name[taken..])),
-        ([b'?', rest @ ..], [_, name @ ..]) => fits(rest, name),
-        ([first, rest @ ..], [letter, name @ ..]) => first == letter && fits(rest, name),
-        _ => false,
+    // fitting[n]: the pattern so far fits the first n letters.
+    let mut fitting = vec![false; name.len() + 1];
+    fitting[0] = true;
+    for &wanted in pattern {
+        if wanted == b'*' {
+            let mut any = false;
+            for fits in &mut fitting {
+                any |= *fits;
+                *fits = any;
+            }
+        } else {
+            for n in (1..fitting.len()).rev() {
+                fitting[n] = fitting[n - 1] && (wanted == b'?' || wanted == name[n - 1]);
+            }
+            fitting[0] = false;
+        }
     }
+    fitting[name.len()]
 }
 
 /// The machines that are meant, in the inventory's order.
@@ -80,6 +92,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn stars_are_no_work() {
+        let selector: Selector = "*a".repeat(31).parse().expect("a selector");
+        let [all, one_less] = [31, 30].map(|length| "a".repeat(length).parse::<Name>().expect("a name"));
+        assert!(selector.fits(&all) && !selector.fits(&one_less));
+        let never: Selector = format!("{}b", "*a".repeat(15)).parse().expect("a selector");
+        assert!(!never.fits(&all));
+    }
 
     #[test]
     fn machines_are_chosen() {

@@ -286,11 +286,11 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
-        let image = self.cloud.image(self.notes.read().image.as_deref())?;
-        self.notes.note(|lock| lock.image = Some(image.clone()))?;
+        let image = self.image()?;
         let launch = Launch {
             machine: id.clone(),
             role: machine.role,
@@ -304,6 +304,17 @@ impl Apply<'_> {
         };
         let instance = self.cloud.launch(&launch)?;
         self.notes.machine(id, |locked| locked.instance = Some(instance))
+    }
+
+    /// The same image for all machines, until the inventory names another.
+    fn image(&self) -> Result<String> {
+        let named = self.inventory.aws.as_ref().map(|aws| aws.ami.to_string());
+        let noted = self.notes.read();
+        let noted = noted.image.filter(|_| noted.image_of == named);
+        let image = self.cloud.image(noted.as_deref())?;
+        self.notes
+            .note(|lock| (lock.image, lock.image_of) = (Some(image.clone()), named))?;
+        Ok(image)
     }
 
     /// Whose host key is what the lock file noted before it was asked for, or what its tag tells.
@@ -330,6 +341,7 @@ impl Apply<'_> {
                 host_key_handed_over: true,
                 ..blank(machine.role)
             };
+            lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh);
         })
     }

@@ -14,7 +14,7 @@ use crate::ec2::{self, Ec2, Ec2Error, InstanceId};
 use crate::plan::{Instance, State, World};
 
 /// The program's part of EC2, and what runs its requests.
-pub(crate) struct Ec2Cloud {
+pub struct Ec2Cloud {
     ec2: Ec2,
     aws: Aws,
     runtime: Runtime,
@@ -22,14 +22,25 @@ pub(crate) struct Ec2Cloud {
 
 impl Ec2Cloud {
     /// With the user's configuration of AWS.
-    pub(crate) fn connect(aws: &Aws, program: &Name) -> Result<Self> {
+    ///
+    /// # Errors
+    /// No threads can be had. What is wrong with the configuration comes up with the first request.
+    pub fn connect(aws: &Aws, program: &Name) -> Result<Self> {
+        Self::new(aws, Ec2::connect(aws, program))
+    }
+
+    /// By a connection of one's own.
+    ///
+    /// # Errors
+    /// As [`Ec2Cloud::connect`].
+    pub fn new(aws: &Aws, ec2: impl Future<Output = Ec2>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .context("no threads for requests")?;
         Ok(Self {
-            ec2: runtime.block_on(Ec2::connect(aws, program)),
+            ec2: runtime.block_on(ec2),
             aws: aws.clone(),
             runtime,
         })
@@ -58,6 +69,7 @@ impl Cloud for Ec2Cloud {
             machine: instance.machine.clone(),
             state: state(instance.state),
             generation: instance.generation,
+            instance_type: instance.instance_type.parse().ok(),
             host_key: instance.host_key.clone(),
         });
         let unknown = observed.unknown.iter();

@@ -3,7 +3,7 @@
 pub mod apply;
 pub mod cli;
 pub mod cloud;
-mod cloud_ec2;
+pub mod cloud_ec2;
 mod doctor;
 pub mod ec2;
 pub mod hands;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use optivex_bundle::inventory::{Connect, InstanceType, Inventory, Region};
+use optivex_bundle::inventory::{Connect, InstanceType, Inventory, Machine, Region};
 use serde::Deserialize;
 
 /// Hours of a month, as disks are charged.
@@ -48,11 +48,15 @@ impl Prices {
         serde_yaml::from_str(&text).with_context(|| file.display().to_string())
     }
 
-    /// Dollars that all machines of an inventory that are made on EC2 cost in an hour.
+    /// Dollars that all machines of an inventory that are made on EC2 cost in an hour, each of its type.
     ///
     /// # Errors
     /// A type or the region is not in the table.
-    pub fn per_hour(&self, inventory: &Inventory) -> Result<f64, NoPrice> {
+    pub fn per_hour<'a>(
+        &self,
+        inventory: &'a Inventory,
+        kind_of: impl Fn(&Machine<'a>) -> &'a InstanceType,
+    ) -> Result<f64, NoPrice> {
         let Some(aws) = &inventory.aws else { return Ok(0.0) };
         let made = || inventory.machines().filter(|machine| machine.standing.is_none());
         if made().next().is_none() {
@@ -64,7 +68,8 @@ impl Prices {
             .ok_or_else(|| NoPrice::Region(aws.region.clone()))?;
         made()
             .map(|machine| {
-                let (kind, disk_gib) = inventory.hardware(machine.role);
+                let kind = kind_of(&machine);
+                let (_, disk_gib) = inventory.hardware(machine.role);
                 let instance = regional
                     .instance_hour
                     .get(kind)

@@ -53,6 +53,11 @@ pub(super) fn trade(out: &mut Vec<u8>, event: &Event, trade: &Trade, symbol: &st
     });
 }
 
+/// A symbol after its length.
+pub(super) fn symbol(out: &mut Vec<u8>, symbol: &str) {
+    delimited(out, |out| out.extend_from_slice(symbol.as_bytes()));
+}
+
 fn order(out: &mut Vec<u8>, order: &Order, symbol: &str) {
     number(out, 1, order.order_id.0);
     text(out, 2, &order.client_order_id);

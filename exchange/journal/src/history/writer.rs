@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use optivex_engine::Event;
 
 use super::projection::Projection;
-use super::store::{Known, Store};
+use super::store::Store;
 use super::{HistoryError, HistoryOptions, Shared};
 use crate::storage::{Disk, Storage};
 use crate::{EventSink, Events};
@@ -203,13 +203,14 @@ pub struct HistoryWriter {
 impl HistoryWriter {
     pub(super) fn start(
         shared: Arc<Shared>,
-        known: Known,
+        projection: Projection,
         directory: &Path,
         options: &HistoryOptions,
     ) -> Result<Self, HistoryError> {
         let writer = Writer {
             shared: shared.clone(),
-            known,
+            watermark: *shared.watermark.borrow(),
+            projection,
             directory: directory.to_owned(),
             options: options.clone(),
             room_checked: None,
@@ -260,7 +261,9 @@ impl Drop for HistoryWriter {
 
 struct Writer {
     shared: Arc<Shared>,
-    known: Known,
+    projection: Projection,
+    /// Last event that is in the log.
+    watermark: u64,
     directory: PathBuf,
     options: HistoryOptions,
     room_checked: Option<Instant>,
@@ -296,7 +299,7 @@ impl Writer {
             if !self.write_until_written(&events) {
                 return;
             }
-            shared.queue.written(&events, self.known.watermark);
+            shared.queue.written(&events, self.watermark);
             events.clear();
         }
     }
@@ -330,23 +333,25 @@ impl Writer {
 
     fn write(&mut self, events: &[Events]) -> Result<(), HistoryError> {
         self.check_room()?;
-        let mut known = std::mem::take(&mut self.known);
-        let result = self.shared.read(|store| {
-            let mut rows = store.batch();
-            let mut projection = Projection::default();
-            for event in events.iter().flat_map(|batch| batch.iter()) {
-                projection.add(event, &mut known, &mut rows)?;
+        let projection = &mut self.projection;
+        let (watermark, last_trade_id, users) = self.shared.read(|store| {
+            {
+                let state = store.state();
+                projection.begin(&state);
+                for batch in events {
+                    projection.add_all(batch, &state)?;
+                }
             }
-            projection.finish(&known, rows)
-        });
-        self.known = known;
-        let users = result?;
-        self.shared.announce(&self.known, &users);
+            let users = store.commit(projection)?;
+            let state = store.state();
+            Ok((state.watermark, state.last_trade_id, users))
+        })?;
+        self.watermark = watermark;
+        self.shared.announce(watermark, last_trade_id, &users);
         Ok(())
     }
 
-    /// The store stops for good when its disk is full while it sorts rows into files: better not to
-    /// let it come to that.
+    /// What is left belongs to the journal.
     fn check_room(&mut self) -> Result<(), HistoryError> {
         if self.room_checked.is_some_and(|at| at.elapsed() < ROOM_CHECK_INTERVAL) {
             return Ok(());
@@ -358,25 +363,29 @@ impl Writer {
         Ok(())
     }
 
-    /// After an error the store takes no more writes until it is opened again. What of the failed write
-    /// is in, it then knows.
+    /// What of the log is whole, the store then knows.
     fn reopen(&mut self) {
         let shared = self.shared.clone();
         let mut store = shared.store.write().unwrap_or_else(PoisonError::into_inner);
         // Closed first: it holds a lock on its directory.
         *store = None;
-        match Store::open(&self.directory, &self.options) {
-            Ok((opened, known)) => {
-                *store = Some(opened);
-                self.known = known;
-            }
+        match self.open_again() {
+            Ok(opened) => *store = Some(opened),
             Err(error) => self.warn(&error),
         }
     }
 
+    fn open_again(&mut self) -> Result<Store, HistoryError> {
+        let store = Store::open(&self.directory, &self.options)?;
+        store.distrust();
+        self.projection = store.projection()?;
+        self.watermark = store.state().watermark;
+        Ok(store)
+    }
+
     fn warn(&mut self, error: &HistoryError) {
         if self.warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-            tracing::warn!(%error, event_seq = self.known.watermark, "history cannot be written; trying again");
+            tracing::warn!(%error, event_seq = self.watermark, "history cannot be written; trying again");
             self.warned = Some(Instant::now());
         }
     }

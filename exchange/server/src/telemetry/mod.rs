@@ -16,7 +16,7 @@ pub use http::MetricsListener;
 pub use metrics_table::install as install_metrics;
 
 /// Libraries whose news is none for operators; named in the filter, they tell it all the same.
-const NOISY: [&str; 4] = ["fjall", "h2", "hyper", "lsm_tree"];
+const NOISY: [&str; 2] = ["h2", "hyper"];
 
 /// Logs to standard error.
 pub fn init_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {

@@ -83,6 +83,15 @@ pub enum Ami {
     Ssm(SsmPath),
 }
 
+impl std::fmt::Display for Ami {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Ssm(path) => path.fmt(f),
+        }
+    }
+}
+
 /// By which of a machine's addresses we connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,6 +18,8 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     if program.end <= now {
         return Err(Refusal::Ended(program.end));
     }
+    in_sight(input)?;
+    same_roles(input)?;
     let cost = cost(input)?;
     if cost.usd_until_end > cost.budget_usd {
         return Err(Refusal::Budget(cost));
@@ -39,9 +41,51 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     })
 }
 
+/// Instances are looked for by tag, in one region.
+fn in_sight(input: &Input<'_>) -> Result<(), Refusal> {
+    let wanted = input.inventory.aws.as_ref().map(|aws| aws.region.clone());
+    let Some(region) = input.lock.region.clone() else {
+        return Ok(());
+    };
+    let machines = input.lock.machines.iter();
+    let made: Vec<&str> = machines
+        // One that was asked for, and not noted, may be there as well.
+        .filter(|(_, locked)| locked.instance.is_some() || locked.client_token.is_some())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if made.is_empty() || wanted.as_ref() == Some(&region) {
+        return Ok(());
+    }
+    Err(Refusal::OutOfSight {
+        machines: made.join(", "),
+        region,
+        wanted,
+    })
+}
+
+fn same_roles(input: &Input<'_>) -> Result<(), Refusal> {
+    let is_meant = |machine: &Machine<'_>| input.scope.is_none_or(|scope| scope.contains(machine.id));
+    let changed = input.inventory.machines().filter(is_meant).find_map(|machine| {
+        let locked = input.lock.machines.get(machine.id)?;
+        (locked.role != machine.role).then(|| Refusal::OtherRole {
+            machine: machine.id.clone(),
+            was: locked.role,
+            wanted: machine.role,
+        })
+    });
+    changed.map_or(Ok(()), Err)
+}
+
 fn cost(input: &Input<'_>) -> Result<Cost, Refusal> {
     let program = &input.inventory.program;
-    let usd_per_hour = input.prices.per_hour(input.inventory)?;
+    let running = by_machine(input);
+    let usd_per_hour = input.prices.per_hour(input.inventory, |machine| {
+        let (wanted, _) = input.inventory.hardware(machine.role);
+        let kind = running
+            .get(machine.id)
+            .and_then(|instances| instances[0].instance_type.as_ref());
+        kind.unwrap_or(wanted)
+    })?;
     let hours = program.end.since(input.now).as_secs_f64() / 3_600.0;
     Ok(Cost {
         usd_per_hour,
@@ -50,6 +94,26 @@ fn cost(input: &Input<'_>) -> Result<Cost, Refusal> {
         budget_usd: program.budget_usd.amount(),
         prices_of: input.prices.date.clone(),
     })
+}
+
+/// The instances of each machine that has any: the one that is the machine first.
+fn by_machine<'a>(input: &Input<'a>) -> BTreeMap<&'a Name, Vec<&'a Instance>> {
+    let mut by_machine: BTreeMap<&Name, Vec<&Instance>> = BTreeMap::new();
+    for instance in &input.world.instances {
+        if instance.state != State::ShuttingDown {
+            by_machine.entry(&instance.machine).or_default().push(instance);
+        }
+    }
+    for (machine, instances) in &mut by_machine {
+        let noted = input
+            .lock
+            .machines
+            .get(*machine)
+            .and_then(|locked| locked.instance.as_deref());
+        // The one that people know; without a note the oldest, where most work is.
+        instances.sort_by_key(|instance| (noted != Some(instance.id.as_str()), instance.generation, &instance.id));
+    }
+    by_machine
 }
 
 struct Planner<'a> {
@@ -99,17 +163,8 @@ impl<'a> Planner<'a> {
     /// Ends what is too much; gives the instance that is each machine.
     fn surplus(&mut self) -> BTreeMap<&'a Name, &'a Instance> {
         let wanted: BTreeSet<&Name> = self.made_on_ec2().map(|machine| machine.id).collect();
-        let mut by_machine: BTreeMap<&Name, Vec<&Instance>> = BTreeMap::new();
-        for instance in &self.input.world.instances {
-            if instance.state != State::ShuttingDown {
-                by_machine.entry(&instance.machine).or_default().push(instance);
-            }
-        }
         let mut chosen = BTreeMap::new();
-        for (machine, mut instances) in by_machine {
-            let noted = self.locked(machine).and_then(|locked| locked.instance.as_deref());
-            // The one that people know; without a note the oldest, where most work is.
-            instances.sort_by_key(|instance| (noted != Some(instance.id.as_str()), instance.generation, &instance.id));
+        for (machine, instances) in by_machine(self.input) {
             let kept = usize::from(wanted.contains(machine));
             let why = if kept == 1 { Surplus::Double } else { Surplus::NotWanted };
             for instance in &instances[kept.min(instances.len())..] {
@@ -185,6 +240,16 @@ impl<'a> Planner<'a> {
             self.add(Action::Await { machine: id() });
             return true;
         };
+        let (wanted, _) = self.input.inventory.hardware(machine.role);
+        if let Some(kind) = &instance.instance_type
+            && kind != wanted
+        {
+            self.notes.push(format!(
+                "{0} is a {kind}, and the inventory says {wanted}: a machine keeps its type. To have it made again, take {0} \
+                 out, apply, and put it back: its disk goes with it",
+                machine.id
+            ));
+        }
         let is_noted = locked.is_some_and(|locked| locked.instance.as_deref() == Some(&instance.id));
         if !is_noted {
             self.add(Action::Adopt {
@@ -202,14 +267,6 @@ impl<'a> Planner<'a> {
         if !has_address || instance.state == State::Stopped {
             self.add(Action::Await { machine: id() });
             self.unsettled.insert(machine.id);
-        }
-        if let Some(locked) = locked
-            && locked.role != machine.role
-        {
-            self.notes.push(format!(
-                "{} was made as {}, and the inventory wants {}: a machine keeps its role; give the new one another id",
-                machine.id, locked.role, machine.role
-            ));
         }
         !is_noted
     }

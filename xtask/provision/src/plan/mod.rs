@@ -9,7 +9,7 @@ mod render;
 mod tests;
 
 use optivex_bundle::digest::Digest;
-use optivex_bundle::inventory::{InstanceType, Inventory, Machine, RoleName};
+use optivex_bundle::inventory::{InstanceType, Inventory, Machine, Region, RoleName};
 use optivex_bundle::lock::Lock;
 use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
@@ -122,6 +122,8 @@ pub struct Instance {
     pub state: State,
     /// Which one of that name it is, by tag.
     pub generation: u32,
+    /// Its type: what it costs, whatever the inventory says by now. None if EC2 tells none that we can read.
+    pub instance_type: Option<InstanceType>,
     /// What it must show, by tag: EC2 tells us who we are talking to, where the lock file does not.
     pub host_key: Option<PublicKey>,
 }
@@ -206,6 +208,35 @@ pub enum Refusal {
     /// The program is over.
     #[error("the program ended on {0}. Move program.end, or: cargo xtask provision destroy")]
     Ended(Moment),
+    /// Instances stand where we would not look: they would be paid for and forgotten.
+    #[error(
+        "{machines} stand in {region}, and the inventory {}",
+        match .wanted {
+            Some(wanted) => format!("says {wanted}. Set aws.region back, and: cargo xtask provision destroy"),
+            None => "has no aws: any more. Put it back until an apply has taken them down".to_owned(),
+        }
+    )]
+    OutOfSight {
+        /// Which ones.
+        machines: String,
+        /// Where.
+        region: Region,
+        /// Where we would look.
+        wanted: Option<Region>,
+    },
+    /// A machine would become one of another role: with what it was before still on it, in the other one's network.
+    #[error(
+        "{machine} was made as {was}, and the inventory wants it as {wanted}. Give the new one another id; or take {machine} \
+         out, apply, and put it back: its disk goes with it"
+    )]
+    OtherRole {
+        /// Which one.
+        machine: Name,
+        /// As it was made.
+        was: RoleName,
+        /// As it is wanted.
+        wanted: RoleName,
+    },
 }
 
 impl Action {

@@ -157,8 +157,10 @@ impl Model {
                 machine,
                 role,
                 generation,
+                instance_type,
                 ..
             } => {
+                self.lock.region = inventory.aws.as_ref().map(|aws| aws.region.clone());
                 let token = client_token(&self.lock.program, machine, *generation);
                 // As EC2 does: the same token, the same instance.
                 let made = &mut self.made;
@@ -174,6 +176,7 @@ impl Model {
                         machine: machine.clone(),
                         state: State::Up,
                         generation: *generation,
+                        instance_type: Some(instance_type.clone()),
                         host_key: None,
                     });
                 }
@@ -319,6 +322,7 @@ fn changes_of_a_week() {
         machine: name("alice"),
         state: State::Up,
         generation: 2,
+        instance_type: "t3.large".parse().ok(),
         host_key: None,
     });
     check(
@@ -394,6 +398,116 @@ uat: [{{id: uat}}]
         let told = told(&text, now);
         assert!(told.starts_with(expected), "{told}");
     }
+}
+
+/// What stands where the plan does not look would be paid for and forgotten.
+#[test]
+fn instances_out_of_sight_are_not_forgotten() {
+    let mut model = Model::new();
+    let here = inventory("alice", "", &["uat"]);
+    model.apply(&here);
+    let told =
+        |inventory: &Inventory, model: &Model| model.try_plan(inventory, now(), None).expect_err("refused").to_string();
+
+    let mut there = here.clone();
+    there.aws.as_mut().expect("aws").region = "us-east-1".parse().expect("a region");
+    assert_eq!(
+        told(&there, &model),
+        "alice, uat stand in eu-central-1, and the inventory says us-east-1. Set aws.region back, and: cargo xtask provision \
+         destroy"
+    );
+    let mut nowhere = inventory("/ alice", "", &["uat"]);
+    nowhere.uat[0].machine = nowhere.participants[0].machine.clone();
+    nowhere.aws = None;
+    assert_eq!(
+        told(&nowhere, &model),
+        "alice, uat stand in eu-central-1, and the inventory has no aws: any more. Put it back until an apply has taken \
+         them down"
+    );
+    // Where nothing stands any more, nothing is lost.
+    model.lock = Lock::new(name("spring"));
+    assert!(model.try_plan(&there, now(), None).is_ok());
+    assert!(model.try_plan(&nowhere, now(), None).is_ok());
+}
+
+#[test]
+fn a_machine_does_not_become_one_of_another_role() {
+    let mut model = Model::new();
+    model.apply(&inventory("alice", "", &["uat"]));
+    let inventory = inventory("bob", "", &["uat", "alice"]);
+    let told = model.try_plan(&inventory, now(), None).expect_err("refused");
+    assert_eq!(
+        told.to_string(),
+        "alice was made as dev, and the inventory wants it as uat. Give the new one another id; or take alice out, apply, \
+         and put it back: its disk goes with it"
+    );
+    // Others can be worked on meanwhile.
+    assert!(model.try_plan(&inventory, now(), Some(&[name("bob")])).is_ok());
+}
+
+/// People work on the one that is noted, whichever is older.
+#[test]
+fn the_instance_that_is_noted_stays() {
+    let wanted = inventory("alice", "", &["uat"]);
+    for generation in [0, 1, 2] {
+        let mut model = Model::new();
+        model.apply(&wanted);
+        let noted = model.lock.machines[&name("alice")].instance.clone().expect("made");
+        let mut twin = model.instance(&noted).clone();
+        // Before and after it in every order.
+        for id in ["i-00000000", "i-99999999"] {
+            twin = Instance {
+                id: id.to_owned(),
+                generation,
+                ..twin
+            };
+            model.world.instances.push(twin.clone());
+        }
+        let ended: Vec<String> = (model.plan(&wanted).actions.iter())
+            .map(|action| match action {
+                Action::Terminate { instance, .. } => instance.clone(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(ended, ["i-00000000", "i-99999999"], "generation {generation}");
+    }
+}
+
+#[test]
+fn a_machine_of_its_own_that_shows_another_key_is_another_one() {
+    let mut model = Model::new();
+    let before = inventory("/ bob", "", &["uat"]);
+    model.apply(&before);
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtZ0MxBq1Kk0n0y3z1mVYw0v8d6g2m1o5c4q7r9s2tB";
+    let standing = |change: &dyn Fn(&mut optivex_bundle::inventory::Standing)| {
+        let mut inventory = before.clone();
+        change(inventory.participants[0].machine.as_mut().expect("his own"));
+        model.plan(&inventory).to_string()
+    };
+    let expected = "~ bob           set up over SSH\n~ uat           tell it of the others (keys known after apply)\n";
+    let told = standing(&|machine| machine.host_key = other.parse().expect("a key"));
+    assert!(told.starts_with(expected), "{told}");
+    let told = standing(&|machine| machine.address = "192.0.2.8".parse().expect("an address"));
+    assert!(told.starts_with(expected), "{told}");
+}
+
+#[test]
+fn a_machine_of_another_type_is_told_and_costs_what_it_is() {
+    let mut model = Model::new();
+    let before = inventory("alice", "", &["uat"]);
+    model.apply(&before);
+    let mut larger = before.clone();
+    larger.roles.dev.instance_type = "t3.2xlarge".parse().expect("a type");
+    let plan = model.plan(&larger);
+    assert!(plan.is_empty());
+    assert_eq!(plan.cost, model.plan(&before).cost, "what runs is what costs");
+    assert_eq!(
+        plan.notes,
+        [
+            "alice is a t3.large, and the inventory says t3.2xlarge: a machine keeps its type. To have it made again, take \
+          alice out, apply, and put it back: its disk goes with it"
+        ]
+    );
 }
 
 #[test]

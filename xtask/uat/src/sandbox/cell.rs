@@ -197,9 +197,13 @@ impl Cell<'_> {
             return Ok(());
         }
         let [net, pid]: [String; 2] = super::read_json(&path)?;
+        // The kernel gives a name again once its namespace is gone: who began later is of another cell.
+        let now = procfs::ticks_now()?;
         let begun = Instant::now();
         loop {
-            let left = [procfs::in_namespace("net", &net)?, procfs::in_namespace("pid", &pid)?].concat();
+            let mut left = procfs::in_namespace("net", &net)?;
+            left.extend(procfs::in_namespace("pid", &pid)?);
+            left.retain(|pid| procfs::began(*pid).is_some_and(|began| began <= now));
             if left.is_empty() {
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 //! `uat-daemon launch`: what the tests start in the place of the submission. Starts it in a sandbox of its own, keeps
 //! what it prints, passes SIGTERM on to it, and ends as it ends. Killed, it takes the whole sandbox with it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -168,12 +169,15 @@ fn previous_is_gone(home: &str) -> Result<()> {
     loop {
         let mut left = procfs::with_word(home)?;
         let told: Vec<Told> = super::read_lines(&in_cell("out").join(out::LAUNCHES))?;
+        // The kernel gives a name again once its namespace is gone: it is the newest one's.
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
         for told in told {
-            if let Told::Started { home: other, namespace } = told
-                && other == home
-            {
-                left.extend(procfs::in_pid_namespace(&namespace)?);
+            if let Told::Started { home, namespace } = told {
+                owners.insert(namespace, home);
             }
+        }
+        for (namespace, _) in owners.iter().filter(|(_, owner)| *owner == home) {
+            left.extend(procfs::in_pid_namespace(namespace)?);
         }
         if left.is_empty() {
             return Ok(());

@@ -39,6 +39,21 @@ pub(crate) fn with_word(word: &str) -> Result<Vec<i32>> {
     Ok(pids()?.into_iter().filter(has).collect())
 }
 
+/// When a process began, in ticks since the machine did; none if it is gone.
+pub(crate) fn began(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name, in brackets, may have anything in it; the 22nd field of all is the 20th behind it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Now, in the same measure.
+pub(crate) fn ticks_now() -> Result<u64> {
+    let text = fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+    let seconds = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    let seconds = seconds.context("/proc/uptime")?;
+    Ok((seconds * rustix::param::clock_ticks_per_second() as f64) as u64)
+}
+
 /// Children of a process.
 pub(crate) fn children(of: u32) -> Result<Vec<Pid>> {
     let is = |pid: &i32| {
@@ -137,6 +152,13 @@ pub(crate) fn shared_once(processes: &[Sandboxed]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_a_process_began() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        assert!(began(own).expect("it lives") <= ticks_now().expect("a time"));
+        assert_eq!(began(i32::MAX), None);
+    }
 
     #[test]
     fn a_status() {

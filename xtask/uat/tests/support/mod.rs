@@ -127,7 +127,14 @@ fn installed(program: &Path) -> &'static Path {
     if let Some((_, folder)) = made.iter().find(|(known, _)| known == program) {
         return folder;
     }
-    let folder: &'static Path = Box::leak(folder().keep().into_boxed_path());
+    // Of this test program alone; the next run of it takes its place.
+    let own = std::env::current_exe().expect("a path");
+    let name = format!("{}-{}", own.file_stem().expect("a name").display(), made.len());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+    let folder: &'static Path = Box::leak(folder.into_boxed_path());
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/optivex");
     let output = Command::new(daemon())
         .args(["install-tests", "--commit", COMMIT, "--proto"])
@@ -136,6 +143,7 @@ fn installed(program: &Path) -> &'static Path {
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    open(folder);
     made.push((program.to_owned(), folder));
     folder
 }

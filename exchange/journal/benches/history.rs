@@ -1,0 +1,240 @@
+//! What an event costs history: `cargo bench -p optivex-journal --bench history [-- --quick] [EVENTS]`.
+//!
+//! A real engine's events (100 users, 10 books, inserts, cancels and trades; every order has a client id)
+//! are published batch by batch. The cost is the processor time of all threads but the one that makes the
+//! events: however many threads history has, they take it from the rest of the exchange. The baseline is the
+//! processor time of appending the same number of bytes as history has at the end to a plain file.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrayvec::ArrayString;
+use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
+use optivex_engine::types::{
+    InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
+};
+use optivex_engine::{Applied, Command, Engine, Event, Input, Limits};
+use optivex_journal::history::{self, History, HistoryOptions};
+use optivex_journal::{EventSink, Events};
+use rustix::time::{ClockId, clock_gettime};
+
+const USERS: u64 = 100;
+const INSTRUMENTS: u64 = 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let is_quick =
+        given.iter().any(|argument| argument == "--quick") || !given.iter().any(|argument| argument == "--bench");
+    let events = match given.iter().find(|argument| !argument.starts_with("--")) {
+        Some(number) => number.parse()?,
+        None if is_quick => 50_000,
+        None => 2_000_000,
+    };
+    for (batch, case) in [(64, "batches of 64"), (2, "batches of 2")] {
+        let events = if batch == 2 { events / 4 } else { events };
+        measure(case, batch, events)?;
+    }
+    Ok(())
+}
+
+fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let path = directory.path().join("history");
+    let (mut writer, history) = history::open(&path, &HistoryOptions::default())?;
+    let mut engine = Engine::new(Limits::default());
+    let mut events = Vec::new();
+    // Given back here, as the exchange does it: what an event holds is freed where it was made.
+    let mut published: VecDeque<Events> = VecDeque::new();
+    let mut reports = 0;
+    let started = Instant::now();
+    let before = others_seconds();
+    for number in 0..count {
+        let input = Input {
+            time_unix_ns: 1_700_000_000_000_000_000 + number as i64 * 1_000,
+            command: command(&engine, number)?,
+        };
+        let mut event = Event::default();
+        match engine.apply(&input, &mut event) {
+            Ok(Applied::Event) => {}
+            other => return Err(format!("{input:?}: {other:?}").into()),
+        }
+        reports += event.reports.len();
+        events.push(event);
+        if events.len() == batch || number + 1 == count {
+            let batch = Arc::new(std::mem::take(&mut events));
+            writer.publish(&batch);
+            published.push_back(batch);
+            while published.front().is_some_and(|batch| Arc::strong_count(batch) == 1) {
+                published.pop_front();
+            }
+        }
+    }
+    history.sync()?;
+    let cost = others_seconds() - before;
+    drop(published);
+    let elapsed = started.elapsed().as_secs_f64();
+    read(case, &history, count)?;
+    writer.close()?;
+    drop(history);
+    let bytes = size(&path)?;
+    let started = Instant::now();
+    let reopened = history::open(&path, &HistoryOptions::default())?;
+    eprintln!("{case}: opened again in {:.2} s", started.elapsed().as_secs_f64());
+    drop(reopened);
+    let plain = plain_append(directory.path(), bytes)?;
+    let per_event = |seconds: f64| seconds * 1e9 / count as f64;
+    eprintln!(
+        "{case}: {count} events, {reports} reports, {:.0} bytes an event on disk, {elapsed:.1} s in all",
+        bytes as f64 / count as f64
+    );
+    println!(
+        r#"{{"bench":"history","case":"{case}, processor time of an event","unit":"ns","median":{:.0},"spread":null,"baseline":{:.0},"ratio":{:.2},"goal":null,"met":null}}"#,
+        per_event(cost),
+        per_event(plain),
+        cost / plain
+    );
+    Ok(())
+}
+
+/// What readers wait for: files that the system has in memory, all threads idle.
+fn read(case: &str, history: &History, count: u64) -> Result<(), Box<dyn Error>> {
+    let mut found = 0;
+    let lookups = 20_000;
+    let mut number = 1;
+    let mut next = || {
+        number = (number * 48_271) % 2_147_483_647;
+        number
+    };
+    let started = Instant::now();
+    for _ in 0..lookups {
+        let number = next() % count;
+        let id = format!("order-{number}");
+        let order = history.order_by_client_id(UserId((number % USERS) as u32), &id)?;
+        found += u32::from(order.is_some());
+    }
+    let by_client_id = started.elapsed().as_secs_f64() / f64::from(lookups);
+    let pages = 2_000;
+    let started = Instant::now();
+    for _ in 0..pages {
+        let user = UserId((next() % USERS) as u32);
+        let last = *history.report_watch(user).borrow();
+        history.reports(user, next() % last.max(1), 256)?;
+    }
+    let page = started.elapsed().as_secs_f64() / f64::from(pages);
+    let started = Instant::now();
+    for _ in 0..pages {
+        let user = UserId((next() % USERS) as u32);
+        let last = *history.report_watch(user).borrow();
+        history.reports(user, last.saturating_sub(2), 256)?;
+    }
+    let newest = started.elapsed().as_secs_f64() / f64::from(pages);
+    eprintln!(
+        "{case}: a client id {:.1} µs ({found} of {lookups} done), 256 reports from anywhere {:.0} µs, the last 2 {:.1} µs",
+        by_client_id * 1e6,
+        page * 1e6,
+        newest * 1e6
+    );
+    Ok(())
+}
+
+/// Processor time of all threads but this one.
+fn others_seconds() -> f64 {
+    let seconds = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    seconds(ClockId::ProcessCPUTime) - seconds(ClockId::ThreadCPUTime)
+}
+
+/// Processor time of appending so many bytes, 16 KiB at a time.
+fn plain_append(directory: &Path, bytes: u64) -> Result<f64, Box<dyn Error>> {
+    let mut file = File::create_new(directory.join("plain"))?;
+    let block = [7; 16 << 10];
+    let time = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let before = time();
+    for _ in 0..bytes.div_ceil(block.len() as u64) {
+        file.write_all(&block)?;
+    }
+    file.sync_data()?;
+    Ok(time() - before)
+}
+
+fn size(path: &Path) -> Result<u64, Box<dyn Error>> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn command(engine: &Engine, number: u64) -> Result<Command, Box<dyn Error>> {
+    if number < USERS {
+        return Ok(Command::RegisterUser {
+            username: text(&format!("user{number}"))?,
+        });
+    }
+    if number < USERS + INSTRUMENTS {
+        return Ok(Command::CreateInstrument(CreateInstrument {
+            user: UserId(0),
+            symbol: text(&format!("SYM{}", number - USERS))?,
+            description: String::new(),
+            currency: text("USD")?,
+            multiplier: 1,
+            tick_size_e4: 100,
+            initial_phase: TradingPhase::Continuous,
+            client_request_id: ArrayString::new(),
+        }));
+    }
+    let user = UserId((number % USERS) as u32);
+    match number / USERS % 10 {
+        0 | 2 | 4 | 6 if let Some(order) = engine.open_orders(user, None, OrderId(0)).next() => {
+            Ok(Command::CancelOrder {
+                user,
+                order: OrderRef::Id(order.order_id),
+            })
+        }
+        number_of_ten => insert(number, number_of_ten == 8),
+    }
+}
+
+/// 1,000 levels a side around 100.0000; one that crosses trades with the best level.
+fn insert(number: u64, crosses: bool) -> Result<Command, Box<dyn Error>> {
+    let side = if number.is_multiple_of(2) {
+        Side::Buy
+    } else {
+        Side::Sell
+    };
+    let depth = (1 + number.wrapping_mul(2_654_435_761) % 1_000) as i64;
+    let away = if crosses { -depth } else { depth };
+    Ok(Command::InsertOrder(InsertOrder {
+        user: UserId((number % USERS) as u32),
+        instrument: InstrumentId((number / 2 % INSTRUMENTS) as u32),
+        terms: OrderTerms {
+            side,
+            price_e4: 1_000_000 + 100 * if side == Side::Buy { -away } else { away },
+            quantity: 10,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::GoodTillCancelled,
+            post_only: false,
+            self_trade_prevention: SelfTradePrevention::CancelResting,
+        },
+        client_order_id: text(&format!("order-{number}"))?,
+    }))
+}
+
+fn text<const N: usize>(text: &str) -> Result<ArrayString<N>, Box<dyn Error>> {
+    ArrayString::from(text).map_err(|error| error.simplify().into())
+}
