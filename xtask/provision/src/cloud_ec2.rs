@@ -149,6 +149,7 @@ impl Cloud for Ec2Cloud {
     fn remove_shared(&self) -> Result<()> {
         self.wait(async {
             self.ec2.delete_groups(Duration::from_secs(300)).await?;
+            self.ec2.delete_templates().await?;
             self.ec2.delete_key().await
         })
     }
