@@ -9,7 +9,7 @@ use optivex_bundle::ssh_key::PublicKey;
 use optivex_exit::{Exit, Failure};
 use tokio::runtime::Runtime;
 
-use crate::cloud::{Addresses, Cloud, Launch};
+use crate::cloud::{Addresses, Cloud, Launch, TokenTaken};
 use crate::ec2::{self, Ec2, Ec2Error, InstanceId};
 use crate::plan::{Instance, State, World};
 
@@ -116,7 +116,11 @@ impl Cloud for Ec2Cloud {
             };
             self.ec2.run_instance(&wanted).await
         };
-        Ok(self.wait(made)?.to_string())
+        match self.runtime.block_on(made) {
+            Ok(instance) => Ok(instance.to_string()),
+            Err(error) if error.kind() == ec2::Kind::Mismatch => Err(TokenTaken(error.to_string()).into()),
+            Err(error) => Err(Failure::new(Exit::Infrastructure, error.to_string()).into()),
+        }
     }
 
     fn await_running(&self, instance: &str, limit: Duration) -> Result<Addresses> {
@@ -149,6 +153,7 @@ impl Cloud for Ec2Cloud {
     fn remove_shared(&self) -> Result<()> {
         self.wait(async {
             self.ec2.delete_groups(Duration::from_secs(300)).await?;
+            self.ec2.delete_templates().await?;
             self.ec2.delete_key().await
         })
     }

@@ -69,9 +69,9 @@ impl Ec2 {
     async fn resolve(&self, path: &SsmPath) -> Result<String, Ec2Error> {
         let name = self.name(Some("image"));
         // One that a run which was killed has left there.
-        self.delete_template(&name).await?;
+        self.delete_templates().await?;
         let resolved = self.resolve_by_template(&name, path).await;
-        let deleted = self.delete_template(&name).await;
+        let deleted = self.delete_templates().await;
         let resolved = resolved?;
         deleted.map(|()| resolved)
     }
@@ -116,15 +116,19 @@ impl Ec2 {
         }
     }
 
-    async fn delete_template(&self, name: &str) -> Result<(), Ec2Error> {
-        let doing = format!("looking for the launch template {name}");
+    /// Removes what a run that was killed while it resolved a public parameter has left there.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub async fn delete_templates(&self) -> Result<(), Ec2Error> {
+        let doing = "looking for launch templates";
         let answer = self
             .client
             .describe_launch_templates()
             .filters(self.ours())
             .send()
             .await
-            .map_err(|error| Ec2Error::sdk(&doing, error))?;
+            .map_err(|error| Ec2Error::sdk(doing, error))?;
         for template in answer
             .launch_templates()
             .iter()

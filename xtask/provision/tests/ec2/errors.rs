@@ -161,6 +161,8 @@ async fn what_cannot_be_right_is_not_asked_for() {
 /// Set in the process that plays the user.
 const AS_USER: &str = "OPTIVEX_TEST_AS_USER";
 
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// As a user has it: by the environment alone, in a process of its own.
 #[test]
 fn the_environment() {
@@ -185,7 +187,7 @@ fn the_environment() {
     std::fs::write(&config, profile).expect("written");
     let config = config.to_str().expect("UTF-8");
     // What a user may have set, what is told, and how often EC2 is asked.
-    let cases: [(&[(&str, &str)], &str, usize); 5] = [
+    let cases: [(Variables<'_>, &str, usize); 5] = [
         (&keys, "i-0123456789abcdef0", 1),
         (
             &[("AWS_CONFIG_FILE", config), ("AWS_PROFILE", "team")],

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{HttpTokensState, InstanceType, ResourceType, Tag, TagSpecification};
-use optivex_bundle::inventory::RoleName;
+use optivex_bundle::inventory::{Ami, RoleName};
 use optivex_bundle::names::Name;
 use optivex_provision::ec2::{Ec2, Observed, Rule, State};
 use optivex_rehearse::ec2::Ec2 as Outside;
@@ -292,6 +292,13 @@ async fn what_is_not_there_is_told() {
     let error = lost.ensure_groups().await.expect_err("there is none");
     assert!(error.to_string().contains("Correct aws.subnet"), "{error}");
     assert_eq!(lost.observe().await.expect("observed").vpc, None);
+
+    // moto resolves no public parameters; the question leaves nothing there.
+    let before = place.everything();
+    let parameter = Ami::Ssm("/aws/service/debian/release/13/latest/amd64".parse().expect("a path"));
+    let error = ec2.resolve_image(&parameter).await.expect_err("unknown to moto");
+    assert!(error.to_string().contains("Correct aws.ami"), "{error}");
+    assert_eq!(place.everything(), before);
 
     // A tag that tells of no machine.
     let tag = Tag::builder().key("optivex-program").value("spring").build();
