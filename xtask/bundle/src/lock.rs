@@ -34,6 +34,10 @@ pub struct Lock {
     /// Where its instances are; none before the first one is made. Elsewhere nobody would look for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// Part of all client tokens: EC2 remembers those of instances that are gone, so that a program that was destroyed
+    /// and begins anew must not ask with the same ones. Set once, when the first machine is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
     /// The image that machines are made from, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -117,6 +121,7 @@ impl Lock {
             version: VERSION,
             program,
             region: None,
+            salt: None,
             image: None,
             image_of: None,
             machines: BTreeMap::new(),

@@ -18,7 +18,7 @@ use optivex_bundle::ssh_key::PublicKey;
 use optivex_setup::keys::KeyPair;
 use optivex_setup::user_data::user_data;
 
-use crate::cloud::{Cloud, Launch};
+use crate::cloud::{Cloud, Launch, TokenTaken};
 use crate::hands::Hands;
 use crate::place::Place;
 use crate::plan::{Action, Wanted, World, client_token};
@@ -280,7 +280,10 @@ impl Apply<'_> {
         (self.tell)(id, "launching");
         let kept = self.place.first_boot(&program.id, id, generation);
         let host_key = first_host_key(&kept, id)?;
-        let client_token = client_token(&program.id, id, generation);
+        let salt = self
+            .notes
+            .note(|lock| lock.salt.get_or_insert_with(durable::unique).clone())?;
+        let client_token = client_token(&program.id, &salt, id, generation);
         self.notes.note(|lock| {
             let fresh = LockedMachine {
                 generation,
@@ -305,7 +308,17 @@ impl Apply<'_> {
             user_data: user_data(id, &host_key, self.manager, Some(program.end)),
             host_key: host_key.public,
         };
-        let instance = self.cloud.launch(&launch)?;
+        let instance = match self.cloud.launch(&launch) {
+            Ok(instance) => instance,
+            Err(error) if error.is::<TokenTaken>() => {
+                // Asked for again, it would be the same answer.
+                self.notes.machine(id, |locked| {
+                    (locked.generation, locked.client_token) = (generation + 1, None)
+                })?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         self.notes.machine(id, |locked| locked.instance = Some(instance))
     }
 

@@ -34,6 +34,12 @@ pub struct Launch {
     pub user_data: Secret,
 }
 
+/// An instance was asked for with this token before, and with other data: it is found by its tags, if it is there, and
+/// otherwise the next run asks for the next generation.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TokenTaken(pub String);
+
 /// Where a machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
@@ -53,7 +59,7 @@ pub trait Cloud: Sync {
     fn set_groups(&self) -> Result<()>;
     /// What machines are made from: the one that was noted, unless the inventory names another.
     fn image(&self, noted: Option<&str>) -> Result<String>;
-    /// Asks for an instance; gives its id at once.
+    /// Asks for an instance; gives its id at once. The error is [`TokenTaken`] where that is what is wrong.
     fn launch(&self, launch: &Launch) -> Result<String>;
     /// Waits until it runs, at most so long.
     fn await_running(&self, instance: &str, limit: Duration) -> Result<Addresses>;

@@ -10,7 +10,7 @@ use optivex_exit::{Exit, Failure};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use crate::cloud::{Addresses, Cloud, Launch};
+use crate::cloud::{Addresses, Cloud, Launch, TokenTaken};
 use crate::ec2::{self, Ec2, Ec2Error, Groups, InstanceId};
 use crate::plan::{Instance, State, World};
 
@@ -122,7 +122,11 @@ impl Cloud for Ec2Cloud {
             };
             self.ec2.run_instance(&wanted).await
         };
-        Ok(self.wait(made)?.to_string())
+        match self.runtime.block_on(made) {
+            Ok(instance) => Ok(instance.to_string()),
+            Err(error) if error.kind() == ec2::Kind::Mismatch => Err(TokenTaken(error.to_string()).into()),
+            Err(error) => Err(Failure::new(Exit::Infrastructure, error.to_string()).into()),
+        }
     }
 
     fn await_running(&self, instance: &str, limit: Duration) -> Result<Addresses> {

@@ -265,6 +265,6 @@ impl Plan {
 
 /// With which EC2 makes the machine's instance of that generation once, however often it is asked: at most 64 characters
 /// of ASCII.
-pub fn client_token(program: &Name, machine: &Name, generation: u32) -> String {
-    Digest::of(format!("optivex\0{program}\0{machine}\0{generation}").as_bytes()).to_string()
+pub fn client_token(program: &Name, salt: &str, machine: &Name, generation: u32) -> String {
+    Digest::of(format!("optivex\0{program}\0{salt}\0{machine}\0{generation}").as_bytes()).to_string()
 }

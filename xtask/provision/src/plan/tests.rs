@@ -161,7 +161,7 @@ impl Model {
                 ..
             } => {
                 self.lock.region = inventory.aws.as_ref().map(|aws| aws.region.clone());
-                let token = client_token(&self.lock.program, machine, *generation);
+                let token = client_token(&self.lock.program, "", machine, *generation);
                 // As EC2 does: the same token, the same instance.
                 let made = &mut self.made;
                 let id = self.tokens.entry(token.clone()).or_insert_with(|| {
@@ -522,10 +522,15 @@ fn forty_participants() {
 
 #[test]
 fn tokens_differ_where_machines_do() {
-    let token = client_token(&name("spring"), &name("alice"), 1);
+    let token = client_token(&name("spring"), "a", &name("alice"), 1);
     assert_eq!(token.len(), 64);
-    for (program, machine, generation) in [("autumn", "alice", 1), ("spring", "bob", 1), ("spring", "alice", 2)] {
-        assert_ne!(token, client_token(&name(program), &name(machine), generation));
+    for (program, salt, machine, generation) in [
+        ("autumn", "a", "alice", 1),
+        ("spring", "b", "alice", 1),
+        ("spring", "a", "bob", 1),
+        ("spring", "a", "alice", 2),
+    ] {
+        assert_ne!(token, client_token(&name(program), salt, &name(machine), generation));
     }
 }
 
