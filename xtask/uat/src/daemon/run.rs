@@ -448,58 +448,18 @@ fn listen_to_signals(sender: &Sender<Wake>) -> Result<()> {
 
 fn watch(context: &Context, sender: &Sender<Wake>) -> Result<notify::RecommendedWatcher> {
     let sender = std::sync::Mutex::new(sender.clone());
-    let root = context.state.spool.root();
-    watch_folders([root.join("waiting"), root.join("cancel")], move || {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // That somebody looks is no news: it is us, and each look would wake us for the next.
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
         if let Ok(sender) = sender.lock() {
             let _ = sender.send(Wake::Spool);
         }
-    })
-}
-
-/// Calls it when something changes below the folders. That somebody looks at them is no change: the daemon does, each
-/// time that it wakes, and woken by that it would never rest.
-fn watch_folders(
-    folders: [std::path::PathBuf; 2],
-    wake: impl Fn() + Send + 'static,
-) -> Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            wake();
-        }
     })?;
-    for folder in folders {
-        watcher.watch(&folder, RecursiveMode::Recursive)?;
+    let root = context.state.spool.root();
+    for folder in ["waiting", "cancel"] {
+        watcher.watch(&root.join(folder), RecursiveMode::Recursive)?;
     }
     Ok(watcher)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn changes_wake_and_looks_do_not() {
-        let spool = tempfile::tempdir().expect("a folder");
-        let folders = ["waiting", "cancel"].map(|name| spool.path().join(name));
-        for folder in &folders {
-            fs::create_dir(folder).expect("created");
-        }
-        let (wake, woken) = mpsc::channel();
-        let _watcher = watch_folders(folders.clone(), move || {
-            let _ = wake.send(());
-        })
-        .expect("watches");
-        for _ in 0..100 {
-            assert_eq!(fs::read_dir(&folders[0]).expect("there").count(), 0);
-        }
-        // Events come in their order: whatever the looks caused would come before this.
-        fs::create_dir(spool.path().join("new")).expect("created");
-        fs::rename(spool.path().join("new"), folders[0].join("new")).expect("renamed");
-        woken.recv_timeout(Duration::from_secs(60)).expect("a change wakes");
-        assert!(woken.try_iter().count() < 10, "looks wake");
-    }
 }
