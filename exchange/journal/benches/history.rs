@@ -65,31 +65,27 @@ struct Round {
 
 fn print(case: &str, measured: &[Round]) {
     let of = |value: fn(&Round) -> f64| measured.iter().map(value).collect::<Vec<_>>();
-    Row {
-        bench: "history",
-        case: &format!("{case}, processor time of an event"),
-        unit: "ns",
-        rounds: &of(|round| round.event_ns),
-        baseline: &of(|round| round.plain_ns),
-        goal: Goal::None,
-    }
-    .print();
-    let reads: [(&str, fn(&Round) -> f64); 3] = [
-        ("an order by its client id", |round| round.by_client_id_us),
-        ("256 reports from anywhere", |round| round.page_us),
-        ("the last 2 reports", |round| round.newest_us),
-    ];
-    for (what, value) in reads {
+    let row = |what: &str, unit, rounds: &[f64], baseline: &[f64]| {
         Row {
             bench: "history",
             case: &format!("{case}, {what}"),
-            unit: "µs",
-            rounds: &of(value),
-            baseline: &[],
+            unit,
+            rounds,
+            baseline,
             goal: Goal::None,
         }
         .print();
-    }
+    };
+    let (event, plain) = (of(|round| round.event_ns), of(|round| round.plain_ns));
+    row("processor time of an event", "ns", &event, &plain);
+    row(
+        "an order by its client id",
+        "µs",
+        &of(|round| round.by_client_id_us),
+        &[],
+    );
+    row("256 reports from anywhere", "µs", &of(|round| round.page_us), &[]);
+    row("the last 2 reports", "µs", &of(|round| round.newest_us), &[]);
 }
 
 fn measure(case: &str, batch: usize, count: u64) -> Result<Round, Box<dyn Error>> {
