@@ -4,6 +4,7 @@
 //! are published batch by batch. The cost is the processor time of all threads but the one that makes the
 //! events: however many threads history has, they take it from the rest of the exchange. The baseline is the
 //! processor time of appending the same number of bytes as history has at the end to a plain file.
+//! Prints rows for `cargo xtask bench`.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayString;
+use optivex_bench::{Goal, Row};
 use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
 use optivex_engine::types::{
     InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
@@ -35,14 +37,58 @@ fn main() -> Result<(), Box<dyn Error>> {
         None if is_quick => 50_000,
         None => 2_000_000,
     };
+    let rounds = if is_quick { 1 } else { 3 };
     for (batch, case) in [(64, "batches of 64"), (2, "batches of 2")] {
         let events = if batch == 2 { events / 4 } else { events };
-        measure(case, batch, events)?;
+        let mut measured = Vec::new();
+        for _ in 0..rounds {
+            measured.push(measure(case, batch, events)?);
+        }
+        print(case, &measured);
     }
     Ok(())
 }
 
-fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
+/// What one round found.
+struct Round {
+    /// Processor time of an event, nanoseconds.
+    event_ns: f64,
+    /// Processor time of appending as many bytes to a plain file, per event, nanoseconds.
+    plain_ns: f64,
+    /// An order by its client id, microseconds.
+    by_client_id_us: f64,
+    /// A page of 256 reports, from anywhere, microseconds.
+    page_us: f64,
+    /// The last two reports of a user, microseconds.
+    newest_us: f64,
+}
+
+fn print(case: &str, measured: &[Round]) {
+    let of = |value: fn(&Round) -> f64| measured.iter().map(value).collect::<Vec<_>>();
+    let row = |what: &str, unit, rounds: &[f64], baseline: &[f64]| {
+        Row {
+            bench: "history",
+            case: &format!("{case}, {what}"),
+            unit,
+            rounds,
+            baseline,
+            goal: Goal::None,
+        }
+        .print();
+    };
+    let (event, plain) = (of(|round| round.event_ns), of(|round| round.plain_ns));
+    row("processor time of an event", "ns", &event, &plain);
+    row(
+        "an order by its client id",
+        "µs",
+        &of(|round| round.by_client_id_us),
+        &[],
+    );
+    row("256 reports from anywhere", "µs", &of(|round| round.page_us), &[]);
+    row("the last 2 reports", "µs", &of(|round| round.newest_us), &[]);
+}
+
+fn measure(case: &str, batch: usize, count: u64) -> Result<Round, Box<dyn Error>> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let path = directory.path().join("history");
     let (mut writer, history) = history::open(&path, &HistoryOptions::default())?;
@@ -78,7 +124,7 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
     let cost = others_seconds() - before;
     drop(published);
     let elapsed = started.elapsed().as_secs_f64();
-    read(case, &history, count)?;
+    let (by_client_id, page, newest) = read(case, &history, count)?;
     writer.close()?;
     drop(history);
     let bytes = size(&path)?;
@@ -92,17 +138,18 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<(), Box<dyn Error>> {
         "{case}: {count} events, {reports} reports, {:.0} bytes an event on disk, {elapsed:.1} s in all",
         bytes as f64 / count as f64
     );
-    println!(
-        r#"{{"bench":"history","case":"{case}, processor time of an event","unit":"ns","median":{:.0},"spread":null,"baseline":{:.0},"ratio":{:.2},"goal":null,"met":null}}"#,
-        per_event(cost),
-        per_event(plain),
-        cost / plain
-    );
-    Ok(())
+    Ok(Round {
+        event_ns: per_event(cost),
+        plain_ns: per_event(plain),
+        by_client_id_us: by_client_id * 1e6,
+        page_us: page * 1e6,
+        newest_us: newest * 1e6,
+    })
 }
 
-/// What readers wait for: files that the system has in memory, all threads idle.
-fn read(case: &str, history: &History, count: u64) -> Result<(), Box<dyn Error>> {
+/// What readers wait for, in seconds: an order by its client id, a page of reports, the last two. The system has
+/// the files in memory, and all threads are idle.
+fn read(case: &str, history: &History, count: u64) -> Result<(f64, f64, f64), Box<dyn Error>> {
     let mut found = 0;
     let lookups = 20_000;
     let mut number = 1;
@@ -133,13 +180,8 @@ fn read(case: &str, history: &History, count: u64) -> Result<(), Box<dyn Error>>
         history.reports(user, last.saturating_sub(2), 256)?;
     }
     let newest = started.elapsed().as_secs_f64() / f64::from(pages);
-    eprintln!(
-        "{case}: a client id {:.1} µs ({found} of {lookups} done), 256 reports from anywhere {:.0} µs, the last 2 {:.1} µs",
-        by_client_id * 1e6,
-        page * 1e6,
-        newest * 1e6
-    );
-    Ok(())
+    eprintln!("{case}: {found} of {lookups} client ids were of done orders");
+    Ok((by_client_id, page, newest))
 }
 
 /// Processor time of all threads but this one.
