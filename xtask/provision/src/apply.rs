@@ -135,6 +135,9 @@ impl Apply<'_> {
     /// Something that all machines need failed. What failed on one machine is told of that machine, and the others go
     /// on.
     pub fn run(&self, actions: &[Action]) -> Result<Vec<Done>> {
+        if actions.iter().any(|action| matches!(action, Action::Launch { .. })) {
+            self.note_image()?;
+        }
         let mut ending = Vec::new();
         for action in actions {
             match action {
@@ -293,7 +296,7 @@ impl Apply<'_> {
             lock.machines.insert(id.clone(), fresh)
         })?;
         let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
-        let image = self.image()?;
+        let image = self.notes.read().image.context("no image was looked up")?;
         let launch = Launch {
             machine: id.clone(),
             role: machine.role,
@@ -319,15 +322,15 @@ impl Apply<'_> {
         self.notes.machine(id, |locked| locked.instance = Some(instance))
     }
 
-    /// The same image for all machines, until the inventory names another.
-    fn image(&self) -> Result<String> {
+    /// The same image for all machines, until the inventory names another. Looked up before any of them is made: one
+    /// that looked for itself would be in the others' way, or find a newer one.
+    fn note_image(&self) -> Result<()> {
         let named = self.inventory.aws.as_ref().map(|aws| aws.ami.to_string());
         let noted = self.notes.read();
         let noted = noted.image.filter(|_| noted.image_of == named);
         let image = self.cloud.image(noted.as_deref())?;
         self.notes
-            .note(|lock| (lock.image, lock.image_of) = (Some(image.clone()), named))?;
-        Ok(image)
+            .note(|lock| (lock.image, lock.image_of) = (Some(image), named))
     }
 
     /// Whose host key is what the lock file noted before it was asked for, or what its tag tells.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use optivex_bundle::inventory::{RoleName, Standing};
+use optivex_bundle::inventory::{Inventory, RoleName, Standing};
 use optivex_bundle::lock::Lock;
 use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
@@ -120,6 +120,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Exit> {
     let common = &cli.common;
+    honours(cli)?;
     let session = Session::open(Place::find(common.inventory.as_deref())?)?;
     match &cli.command {
         None => provision(&session, common, !common.yes, "apply", &|_| true),
@@ -160,6 +161,28 @@ fn run(cli: &Cli) -> Result<Exit> {
             })
         }
         Some(Command::Destroy { program }) => destroy(&session, common, program.as_ref()),
+    }
+}
+
+/// Refuses what a command would not honour: who says `--on` or `--dry-run` counts on it.
+fn honours(cli: &Cli) -> Result<()> {
+    let (command, scope, dry_run) = match &cli.command {
+        None | Some(Command::Plan | Command::Apply | Command::Extend | Command::Status) => return Ok(()),
+        Some(Command::Doctor { .. }) => ("doctor", true, false),
+        // Keys and machines hang together: all of them, or none.
+        Some(Command::RotateKeys) => ("rotate-keys", false, false),
+        Some(Command::Destroy { .. }) => ("destroy", false, true),
+        Some(Command::Ssh { .. }) => ("ssh", false, false),
+    };
+    let common = &cli.common;
+    let said = [
+        ("--on", common.on.is_some() && !scope),
+        ("--role", common.role.is_some() && !scope),
+        ("--dry-run", common.dry_run && !dry_run),
+    ];
+    match said.iter().find(|(_, is_said)| *is_said) {
+        Some((option, _)) => Err(Failure::new(Exit::Usage, format!("{command} knows no {option}")).into()),
+        None => Ok(()),
     }
 }
 
@@ -226,7 +249,7 @@ fn provision(
     }
     with_apply(session, common, &supplies, &world, |apply, over_ssh| {
         let done = apply.run(&plan.actions)?;
-        report(&done, over_ssh);
+        report(&done, over_ssh, common.json)?;
         ended(&done)
     })
 }
@@ -287,24 +310,26 @@ fn settings(session: &Session) -> Settings {
     }
 }
 
-fn report(done: &[Done], over_ssh: &OverSsh) {
-    println!("\n{:<14} {:>8} {:>9}", "machine", "steps", "took");
+/// The table at the end; beside JSON, which standard output is for then.
+fn report(done: &[Done], over_ssh: &OverSsh, json: bool) -> Result<()> {
+    let mut output: Box<dyn Write> = match json {
+        true => Box::new(std::io::stderr()),
+        false => Box::new(std::io::stdout()),
+    };
+    writeln!(output, "\n{:<14} {:>8} {:>9}", "machine", "steps", "took")?;
     for one in done {
         let verdict = match &one.error {
             None => String::new(),
             Some(error) => format!("  FAILED: {error:#}"),
         };
-        println!(
-            "{:<14} {:>8} {:>7.1} s{verdict}",
-            one.machine,
-            one.actions,
-            one.took.as_secs_f64()
-        );
+        let took = one.took.as_secs_f64();
+        writeln!(output, "{:<14} {:>8} {took:>7.1} s{verdict}", one.machine, one.actions)?;
         for note in &one.notes {
-            println!("{:<14} note: {note}", "");
+            writeln!(output, "{:<14} note: {note}", "")?;
         }
     }
-    println!("logs: {}", over_ssh.logs.display());
+    writeln!(output, "logs: {}", over_ssh.logs.display())?;
+    Ok(())
 }
 
 /// Whether somebody says yes.
@@ -327,6 +352,7 @@ fn ask(question: &str) -> Result<String> {
 
 fn status(session: &Session, common: &Common) -> Result<Exit> {
     let lock = session.lock()?;
+    plan::in_sight(&session.inventory, &lock)?;
     let world = session.cloud.observe(&session.manager)?;
     let chosen = selector::choose(&session.inventory, common.on.as_ref(), common.role)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
@@ -352,6 +378,10 @@ fn status(session: &Session, common: &Common) -> Result<Exit> {
             }
         })
         .collect();
+    for note in surplus(&session.inventory, &world) {
+        // Beside the table, and beside JSON that is read by programs.
+        eprintln!("note: {note}");
+    }
     if common.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(Exit::Ok);
@@ -373,10 +403,22 @@ fn status(session: &Session, common: &Common) -> Result<Exit> {
             dash(row.end.map(|end| end.to_string())),
         );
     }
-    for (instance, why) in &world.unknown {
-        println!("note: {instance} carries the program's tag, and {why}");
-    }
     Ok(Exit::Ok)
+}
+
+/// Instances that are paid for and are no machine of the inventory.
+fn surplus(inventory: &Inventory, world: &World) -> Vec<String> {
+    let made_on_ec2 = |name: &Name| wanted::machine(inventory, name).is_some_and(|machine| machine.standing.is_none());
+    let strays = world.instances.iter().filter(|one| !made_on_ec2(&one.machine));
+    let strays = strays.map(|one| {
+        format!(
+            "{} is {}, which the inventory does not have on EC2: the next apply of all machines ends it",
+            one.id, one.machine
+        )
+    });
+    let unknown = world.unknown.iter();
+    let unknown = unknown.map(|(instance, why)| format!("{instance} carries the program's tag, and {why}"));
+    strays.chain(unknown).collect()
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -416,8 +458,9 @@ fn ssh(session: &Session, name: &Name, command: &[OsString]) -> Result<Exit> {
 fn destroy(session: &Session, common: &Common, program: Option<&Name>) -> Result<Exit> {
     let ours = &session.inventory.program.id;
     let _held = session.hold("destroy", common.steal_lock)?;
-    let world = session.cloud.observe(&session.manager)?;
     let lock = session.lock()?;
+    plan::in_sight(&session.inventory, &lock)?;
+    let world = session.cloud.observe(&session.manager)?;
     for instance in &world.instances {
         println!("- {:<13} terminate {}", instance.machine, instance.id);
     }

@@ -8,9 +8,10 @@ use optivex_bundle::names::Name;
 use optivex_bundle::ssh_key::PublicKey;
 use optivex_exit::{Exit, Failure};
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
 use crate::cloud::{Addresses, Cloud, Launch, TokenTaken};
-use crate::ec2::{self, Ec2, Ec2Error, InstanceId};
+use crate::ec2::{self, Ec2, Ec2Error, Groups, InstanceId};
 use crate::plan::{Instance, State, World};
 
 /// The program's part of EC2, and what runs its requests.
@@ -18,6 +19,9 @@ pub struct Ec2Cloud {
     ec2: Ec2,
     aws: Aws,
     runtime: Runtime,
+    /// Asked for once a run: a request a machine is throttled sooner, and one that sees groups half made would take
+    /// rules away again.
+    groups: OnceCell<Groups>,
 }
 
 impl Ec2Cloud {
@@ -43,6 +47,7 @@ impl Ec2Cloud {
             ec2: runtime.block_on(ec2),
             aws: aws.clone(),
             runtime,
+            groups: OnceCell::new(),
         })
     }
 
@@ -87,7 +92,8 @@ impl Cloud for Ec2Cloud {
     }
 
     fn set_groups(&self) -> Result<()> {
-        self.wait(self.ec2.ensure_groups()).map(drop)
+        self.wait(self.groups.get_or_try_init(|| self.ec2.ensure_groups()))
+            .map(drop)
     }
 
     fn image(&self, noted: Option<&str>) -> Result<String> {
@@ -100,7 +106,7 @@ impl Cloud for Ec2Cloud {
     fn launch(&self, launch: &Launch) -> Result<String> {
         let made = async {
             let image = self.ec2.image(&launch.image).await?;
-            let groups = self.ec2.ensure_groups().await?;
+            let groups = self.groups.get_or_try_init(|| self.ec2.ensure_groups()).await?;
             let wanted = ec2::Launch {
                 machine: &launch.machine,
                 role: launch.role,

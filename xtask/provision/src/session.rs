@@ -83,7 +83,7 @@ impl Session {
             if stop.swap(true, Ordering::Relaxed) {
                 std::process::exit(Exit::Failed as i32);
             }
-            eprintln!("\nending after the steps that are being done; once more ends at once");
+            eprintln!("\nending: commands on machines are cut off, requests to EC2 are waited for, and the next run goes on from there; once more ends at once");
         })
         .context("Ctrl-C cannot be handled")?;
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));

@@ -40,6 +40,9 @@ pub struct Options {
     /// Leaves it standing before the end, says how to look around, and waits for Ctrl-C.
     #[arg(long)]
     pub keep: bool,
+    /// Runs our programs as they were built before.
+    #[arg(long)]
+    pub no_build: bool,
 }
 
 impl Options {
@@ -101,7 +104,9 @@ fn rehearse(options: &Options) -> Result<Exit> {
     let _lock = world::claim(&dirs)?;
     // All that comes from a network, while there is one.
     drop(Moto::start(&target_dir()?, None)?);
-    Programs::build()?;
+    if !options.no_build {
+        Programs::build()?;
+    }
     let status = world::run(&dirs, &options.arguments(rehearsal::INSIDE))?;
     let exit = world::exit_of(status);
     let held = world::leave(&dirs)?;

@@ -48,6 +48,11 @@ impl Dirs {
         self.run.join("system")
     }
 
+    /// Changes to what the hosts share: beside the hosts' own.
+    pub fn shared(&self) -> PathBuf {
+        self.run.join("shared")
+    }
+
     /// What the hosts keep on disk.
     pub fn disk(&self) -> PathBuf {
         self.run.join("disk")
@@ -95,7 +100,7 @@ pub fn claim(dirs: &Dirs) -> Result<File> {
         remove(&dirs.run)?;
     }
     remove(&dirs.logs)?;
-    for dir in [dirs.system(), dirs.disk(), dirs.logs.clone()] {
+    for dir in [dirs.system(), dirs.shared(), dirs.disk(), dirs.logs.clone()] {
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
     Ok(lock)
@@ -228,14 +233,10 @@ fn enter(dirs: &Dirs) -> Result<File> {
         names.push_str(&format!("{}\n", name.display()));
     }
     fs::write(dirs.namespaces(), names).context("cannot write the namespaces down")?;
-    rustix::mount::mount(
-        "optivex",
-        dirs.system(),
-        "tmpfs",
-        rustix::mount::MountFlags::empty(),
-        Some(c"mode=755"),
-    )
-    .context("cannot mount a tmpfs")?;
+    for dir in [dirs.system(), dirs.shared()] {
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("optivex", dir, "tmpfs", flags, Some(c"mode=755")).context("cannot mount a tmpfs")?;
+    }
     Ok(lock)
 }
 

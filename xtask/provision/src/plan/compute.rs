@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use optivex_bundle::inventory::{Machine, RoleName, Standing};
-use optivex_bundle::lock::LockedMachine;
+use optivex_bundle::inventory::{Inventory, Machine, RoleName, Standing};
+use optivex_bundle::lock::{Lock, LockedMachine};
 use optivex_bundle::names::Name;
 
 use super::{Action, Cost, Input, Instance, Plan, Refusal, State, Surplus};
@@ -18,7 +18,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     if program.end <= now {
         return Err(Refusal::Ended(program.end));
     }
-    in_sight(input)?;
+    in_sight(inventory, input.lock)?;
     same_roles(input)?;
     let cost = cost(input)?;
     if cost.usd_until_end > cost.budget_usd {
@@ -41,13 +41,16 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     })
 }
 
-/// Instances are looked for by tag, in one region.
-fn in_sight(input: &Input<'_>) -> Result<(), Refusal> {
-    let wanted = input.inventory.aws.as_ref().map(|aws| aws.region.clone());
-    let Some(region) = input.lock.region.clone() else {
+/// Instances are looked for by tag, in one region: whoever looks elsewhere sees none, and takes that for gone.
+///
+/// # Errors
+/// The lock file tells of some where the inventory does not look.
+pub fn in_sight(inventory: &Inventory, lock: &Lock) -> Result<(), Refusal> {
+    let wanted = inventory.aws.as_ref().map(|aws| aws.region.clone());
+    let Some(region) = lock.region.clone() else {
         return Ok(());
     };
-    let machines = input.lock.machines.iter();
+    let machines = lock.machines.iter();
     let made: Vec<&str> = machines
         // One that was asked for, and not noted, may be there as well.
         .filter(|(_, locked)| locked.instance.is_some() || locked.client_token.is_some())

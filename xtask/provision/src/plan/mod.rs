@@ -16,7 +16,7 @@ use optivex_bundle::names::Name;
 use optivex_bundle::ssh_key::PublicKey;
 use serde::Serialize;
 
-pub use compute::plan;
+pub use compute::{in_sight, plan};
 
 use crate::prices::{NoPrice, Prices};
 

@@ -14,6 +14,12 @@ mod network;
 mod root;
 mod watcher;
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
 pub use host::{Host, scrap};
 pub use init::run as be_a_host;
 pub use machine::{Image, MANAGER, Machine};
@@ -39,6 +45,36 @@ impl Image {
             packages: None,
         }
     }
+}
+
+/// Shows a directory at `at` with all of it for everybody to read, whatever its own modes are: crates come with those
+/// that their authors had. What differs lies in `scratch`, on a file system that may be an overlay's upper layer.
+pub fn for_everybody(directory: &Path, at: &Path, scratch: &Path) -> Result<()> {
+    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    for dir in [at, &upper, &work] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    root::mount_overlay(directory, &upper, &work, at)?;
+    let mut directories = vec![at.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in root::entries(&directory)? {
+            let kind = entry.file_type().context("cannot read a file's kind")?;
+            let wanted = if kind.is_dir() {
+                directories.push(entry.path());
+                0o555
+            } else if kind.is_file() {
+                0o444
+            } else {
+                continue;
+            };
+            let mode = entry.metadata().context("cannot read a file's mode")?.mode();
+            if mode & wanted != wanted {
+                fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode & 0o7777 | wanted))
+                    .with_context(|| format!("cannot show {} to everybody", entry.path().display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read(program: &str, arguments: &[&str]) -> Option<String> {

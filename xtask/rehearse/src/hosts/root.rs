@@ -55,7 +55,6 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Puts the file system together and makes it this process's root. The first time it is a fresh image.
 pub(super) fn enter(machine: &Machine) -> Result<()> {
     let system = &machine.system;
-    // Overlay takes its directories from a list with separators: relative to here, they have none.
     std::env::set_current_dir(system).with_context(|| format!("cannot enter {}", system.display()))?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("cannot keep mounts")?;
     let root = Path::new("root");
@@ -105,9 +104,26 @@ fn overlay(root: &Path, name: &str) -> Result<()> {
     for dir in [at.as_path(), Path::new(&upper), Path::new(&work)] {
         directory(dir, 0o755)?;
     }
-    let options = format!("lowerdir=/{name},upperdir={upper},workdir={work}");
+    mount_overlay(&lower, Path::new(&upper), Path::new(&work), &at)
+}
+
+pub(super) fn mount_overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<()> {
+    // Its options are a list with separators.
+    let path = |path: &Path| {
+        path.display()
+            .to_string()
+            .replace('\\', "\\\\")
+            .replace(',', "\\,")
+            .replace(':', "\\:")
+    };
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        path(lower),
+        path(upper),
+        path(work)
+    );
     let options = std::ffi::CString::new(options).context("a name with a NUL")?;
-    mount("overlay", &at, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+    mount("overlay", at, "overlay", MountFlags::empty(), Some(options.as_c_str()))
         .with_context(|| format!("cannot lay an overlay over {}", lower.display()))
 }
 
@@ -253,7 +269,7 @@ fn read_only(from: &Path, at: &Path) -> Result<()> {
     mount_remount(at, flags, "").with_context(|| format!("cannot share {} read-only", from.display()))
 }
 
-fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>> {
+pub(super) fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>> {
     fs::read_dir(dir)
         .and_then(Iterator::collect)
         .with_context(|| format!("cannot read {}", dir.display()))

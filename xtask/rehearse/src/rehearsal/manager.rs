@@ -61,6 +61,19 @@ impl Manager {
         &self.directory
     }
 
+    /// Fails once somebody has interrupted the rehearsal.
+    pub(super) fn go_on(&self) -> Result<()> {
+        match self.interrupted.load(Ordering::SeqCst) {
+            true => bail!("interrupted"),
+            false => Ok(()),
+        }
+    }
+
+    /// One of our programs, on this machine.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.programs.path(name)
+    }
+
     pub(super) fn inventory(&self) -> PathBuf {
         self.directory.join("infra/inventory.yaml")
     }
@@ -99,25 +112,31 @@ impl Manager {
         Ok(path)
     }
 
-    /// Starts `provision` with these arguments; what it says goes to a log of its own.
+    /// Starts `provision` with these arguments.
     pub(super) fn start(&mut self, arguments: &[&str]) -> Result<Running> {
+        println!("    provision {}", arguments.join(" "));
+        let mut command = Command::new(self.programs.path("provision"));
+        command.stdin(Stdio::null());
+        // Debug builds, as everything that is rehearsed.
+        command.args(["--inventory", "infra/inventory.yaml", "--debug-tools"]);
+        command.args(arguments).current_dir(&self.directory);
+        command.envs(self.environment());
+        self.start_command(arguments.first().copied().unwrap_or("provision"), command)
+    }
+
+    /// Starts a command; what it says goes to a log of its own.
+    pub(super) fn start_command(&mut self, word: &str, mut command: Command) -> Result<Running> {
         self.count += 1;
-        let word = arguments.first().copied().unwrap_or("provision");
         let log = self.logs.join(format!("{:02}-{word}.log", self.count));
         let out = log.with_extension("out");
         let open = |path: &Path| File::create(path).with_context(|| format!("cannot create {}", path.display()));
-        let child = Command::new(self.programs.path("provision"))
-            .args(arguments)
-            .current_dir(&self.directory)
-            .envs(self.environment())
-            .stdin(Stdio::null())
+        let child = command
             .stdout(open(&out)?)
             .stderr(open(&log)?)
             // Interrupted by us alone, once, and with all that it started.
             .process_group(0)
             .spawn()
-            .context("cannot start provision")?;
-        println!("    provision {}", arguments.join(" "));
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
         Ok(Running {
             child,
             out,
@@ -141,7 +160,7 @@ impl Manager {
     }
 }
 
-/// A `provision` under way.
+/// A command under way.
 pub(super) struct Running {
     child: Child,
     out: PathBuf,
@@ -150,9 +169,15 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// What it said so far.
+    pub(super) fn said(&self) -> String {
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        format!("{}{}", read(&self.out), read(&self.log))
+    }
+
     /// How it ended, if it did.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().context("cannot wait for provision")
+        self.child.try_wait().context("cannot wait for a command")
     }
 
     /// To the program and all that it started.
@@ -174,7 +199,7 @@ impl Running {
             }
             std::thread::sleep(LOOK);
         };
-        let stdout = fs::read_to_string(&self.out).context("cannot read what provision said")?;
+        let stdout = fs::read_to_string(&self.out).context("cannot read what a command said")?;
         Ok(Ended {
             status,
             stdout,

@@ -1,7 +1,9 @@
 //! The rehearsal itself: what a manager does in a program, in order, and what must come of it.
 
+mod deploys;
 mod inventory;
 mod manager;
+mod people;
 mod provisioning;
 mod standing;
 
@@ -16,7 +18,7 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::Options;
 use crate::ec2::Ec2;
-use crate::hosts::{Bridge, Hosts, Image, Places};
+use crate::hosts::{self, Bridge, Hosts, Image, Places};
 use crate::moto::{Moto, target_dir};
 use crate::packages;
 use crate::steps::Steps;
@@ -82,10 +84,15 @@ fn play(
     let target = target_dir()?;
     let (moto, hosts) = steps.step("EC2's API, and a network for its machines", || {
         let moto = Moto::start(&target, Some(&dirs.logs.join("moto.log")))?;
-        let image = Image {
+        let mut image = Image {
             packages: packages::repository(&dirs.run.join("packages"))?,
             ..Image::of_this_machine()
         };
+        if let Some(registry) = &mut image.registry {
+            let at = dirs.run.join("crates");
+            hosts::for_everybody(registry, &at, &dirs.shared())?;
+            *registry = at;
+        }
         let places = Places {
             program: std::env::current_exe().context("where this program is")?,
             system: dirs.system(),
@@ -105,7 +112,7 @@ fn play(
         hosts,
         manager,
     };
-    let result = provisioning::build_up(&mut stage, steps);
+    let result = provisioning::build_up(&mut stage, steps).and_then(|()| deploys::rehearse(&mut stage, steps));
     let problems = stage.hosts.problems();
     for problem in &problems {
         eprintln!("hosts: {problem}");

@@ -449,7 +449,11 @@ fn listen_to_signals(sender: &Sender<Wake>) -> Result<()> {
 
 fn watch(context: &Context, sender: &Sender<Wake>) -> Result<notify::RecommendedWatcher> {
     let sender = std::sync::Mutex::new(sender.clone());
-    let mut watcher = notify::recommended_watcher(move |_| {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // That somebody looks is no news: it is us, and each look would wake us for the next.
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
         if let Ok(sender) = sender.lock() {
             let _ = sender.send(Wake::Spool);
         }
