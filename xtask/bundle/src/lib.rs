@@ -1,6 +1,7 @@
 //! What deploy, gate, daemon and provisioning agree on: inventory, manifest, limits, verdicts, wire forms.
 
 pub mod archive;
+pub mod contract;
 pub mod delivery;
 pub mod digest;
 pub mod durable;

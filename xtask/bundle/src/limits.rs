@@ -123,6 +123,9 @@ pub const LIMITS: Limits = Limits {
 
 const _: () = assert!(LIMITS.faults().is_none(), "LIMITS contradict one another");
 
+/// Seconds after its wall time at which a cell that did not end itself is ended from outside.
+pub const CELL_GRACE_SECONDS: u64 = 60;
+
 impl Default for Limits {
     fn default() -> Self {
         LIMITS
@@ -229,6 +232,12 @@ impl Limits {
     /// `idle_seconds` as a duration.
     pub const fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_seconds)
+    }
+
+    /// Seconds that a daemon may take to drain: a job that has just begun is run twice, once for the hidden cases, each
+    /// time with what is beyond its wall time until it is ended from outside, and told.
+    pub const fn drain_seconds(&self) -> u64 {
+        2 * (self.wall_seconds + CELL_GRACE_SECONDS) + 120
     }
 
     /// `connection_seconds` as a duration.

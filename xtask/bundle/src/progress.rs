@@ -15,11 +15,6 @@ pub enum Event {
     },
     /// It is unpacked and all is as the manifest says.
     Installed,
-    /// It answers health with SERVING.
-    Serving {
-        /// Milliseconds from its start.
-        millis: u64,
-    },
     /// The tests begin.
     RunStarted {
         /// Cases to come.

@@ -1,12 +1,12 @@
 //! What is in the repository: commit, changes, contract, toolchain.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use duct::cmd;
+use optivex_bundle::contract::contract_of;
 use optivex_bundle::digest::Digest;
-use optivex_bundle::manifest::{contract_digest, printable};
+use optivex_bundle::manifest::printable;
 use optivex_exit::{Exit, Failure};
 
 /// The participant's repository.
@@ -64,17 +64,11 @@ impl Repository {
 
     /// Hash of the contract in `proto`.
     pub fn contract(&self) -> Result<Digest> {
-        let proto = self.root.join("proto");
-        let mut files = Vec::new();
-        collect(&proto, &proto, &mut files).context("the contract, proto/")?;
-        if files.is_empty() {
-            return Err(usage(
-                "there is no .proto file below proto/: UAT wants to know which contract this is built against",
-            ));
-        }
-        Ok(contract_digest(
-            files.iter().map(|(path, text)| (path.as_str(), text.as_slice())),
-        ))
+        contract_of(&self.root.join("proto"))
+            .context("the contract, proto/")?
+            .ok_or_else(|| {
+                usage("there is no .proto file below proto/: UAT wants to know which contract this is built against")
+            })
     }
 
     /// What it is built with, in one line.
@@ -105,22 +99,4 @@ impl Repository {
         let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata")?;
         Ok(metadata.target_directory)
     }
-}
-
-fn collect(top: &Path, folder: &Path, files: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder == top => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            collect(top, &path, files)?;
-        } else if path.extension().is_some_and(|end| end == "proto") {
-            let name = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
-            files.push((name, fs::read(&path)?));
-        }
-    }
-    Ok(())
 }

@@ -118,7 +118,6 @@ impl<W: Write> Live<W> {
             Event::Claimed { attempt } if attempt > 1 => {
                 self.line(&format!("try {attempt}, after trouble of UAT's own"))
             }
-            Event::Serving { millis } => self.line(&format!("serves after {millis} ms")),
             Event::RunStarted { cases, seed } => {
                 (self.cases, self.done) = (cases, 0);
                 self.line(&format!("{cases} cases; seed {seed}"));
@@ -333,7 +332,6 @@ mod tests {
         live.tell(News::State(&State::Running));
         for event in [
             Event::Claimed { attempt: 1 },
-            Event::Serving { millis: 120 },
             Event::RunStarted { cases: 27, seed: 7 },
             Event::CaseFinished {
                 stage: "boot".to_owned(),
@@ -356,7 +354,6 @@ mod tests {
         expect![[r#"
             2d711642b726b044 waits, with at most 2 before it
             2d711642b726b044 runs
-            serves after 120 ms
             27 cases; seed 7
               1  Boot                                 core       passed    12 passed
             failed  login/token: A token.

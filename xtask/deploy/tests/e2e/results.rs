@@ -119,7 +119,6 @@ fn stages_come_live_and_then_the_table() {
         &receipt,
         &[
             r#"{"event":"claimed","attempt":1}"#,
-            r#"{"event":"serving","millis":12}"#,
             r#"{"event":"run_started","cases":3,"seed":7}"#,
             r#"{"event":"case_finished","stage":"boot","case":"health","title":"It serves.","outcome":"failed"}"#,
             r#"{"event":"stage_finished","stage":"boot","number":1,"title":"Boot","core":true,"passed":2,"failed":1,"errors":0,"blocked":0,"skipped":0}"#,
@@ -133,7 +132,6 @@ fn stages_come_live_and_then_the_table() {
     let folder = machine.path("dev/optivex-results").join(receipt.id.to_string());
     for part in [
         "; trying again\n",
-        "serves after 12 ms\n",
         "3 cases; seed 7\n",
         "failed  boot/health: It serves.\n",
         "  1  Boot                                 core       failed     2 passed, 1 failed\n",

@@ -135,7 +135,8 @@ fn understand(facts: &mut Facts, meaning: Meaning, answer: &Answer) {
             let says = |line: &str| answer.text.lines().any(|said| said == line);
             let state = Unit {
                 enabled: says("UnitFileState=enabled"),
-                active: says("ActiveState=active"),
+                // Who drains before a restart is not stopped: a restart that was asked for comes by itself.
+                active: says("ActiveState=active") || says("ActiveState=deactivating"),
             };
             facts.units.insert(unit, state);
         }
@@ -236,13 +237,18 @@ mod tests {
             0,
             "UnitFileState=enabled\nActiveState=inactive\n",
         );
+        hear(
+            Meaning::Unit("v".to_owned()),
+            0,
+            "UnitFileState=enabled\nActiveState=deactivating\n",
+        );
         hear(Meaning::Answer("cargo".to_owned()), 0, "cargo 1.95.0\n");
         hear(Meaning::Answer("none".to_owned()), 127, "");
         expect![[r#"
             ["/a File 600 alice Some(ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad)", "/b Directory 755 root None", "/c Other 777 root None"]
             {"/a": "text\n"}
             {"git", "rpm"}
-            {"u": Unit { enabled: true, active: false }}
+            {"u": Unit { enabled: true, active: false }, "v": Unit { enabled: true, active: true }}
             {"cargo": "cargo 1.95.0"}
         "#]]
         .assert_eq(&format!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use optivex_bundle::digest::Digest;
+use optivex_bundle::limits::LIMITS;
 use optivex_bundle::names::Name;
 use serde::Serialize;
 
@@ -87,14 +88,16 @@ impl Daemon {
              RestartSec=5\n\
              Delegate=yes\n\
              KillMode=mixed\n\
-             TimeoutStopSec=60\n\
+             TimeoutStopSec={}\n\
              \n\
              [Install]\n\
              WantedBy=multi-user.target\n",
             self.stamp,
             paths::SPOOL,
             paths::TESTS,
-            paths::BIN
+            paths::BIN,
+            // SIGTERM drains: whoever is being judged is told, and does not wait again.
+            LIMITS.drain_seconds()
         );
         File::new(&format!("{}/{}", paths::UNITS, paths::UAT_UNIT), text)
     }
@@ -138,10 +141,10 @@ impl Operation for Daemon {
             "starting the daemon with every boot",
             &["systemctl", "enable", "--", paths::UAT_UNIT],
         );
-        // What it judges meanwhile it judges again.
+        // It drains first, which can take as long as a job: nobody here waits for it.
         run(
             "starting the daemon anew",
-            &["systemctl", "restart", "--", paths::UAT_UNIT],
+            &["systemctl", "restart", "--no-block", "--", paths::UAT_UNIT],
         );
     }
 }
@@ -213,13 +216,13 @@ mod tests {
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
-                | TimeoutStopSec=60
+                | TimeoutStopSec=2040
                 | 
                 | [Install]
                 | WantedBy=multi-user.target
             root$ systemctl daemon-reload
             root$ systemctl enable -- optivex-uat.service
-            root$ systemctl restart -- optivex-uat.service
+            root$ systemctl restart --no-block -- optivex-uat.service
             right:
             nothing
             ended:
@@ -241,13 +244,13 @@ mod tests {
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
-                | TimeoutStopSec=60
+                | TimeoutStopSec=2040
                 | 
                 | [Install]
                 | WantedBy=multi-user.target
             root$ systemctl daemon-reload
             root$ systemctl enable -- optivex-uat.service
-            root$ systemctl restart -- optivex-uat.service
+            root$ systemctl restart --no-block -- optivex-uat.service
             no systemd:
             note: no systemd here: start `/opt/optivex/bin/uat-daemon run` as alice by hand
         "#]].assert_eq(&table(

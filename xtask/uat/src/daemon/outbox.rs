@@ -132,6 +132,10 @@ fn send(context: &Context, participant: &Name, id: SubmissionId, current: &Mutex
     let Some(home) = context.config.participants.get(participant) else {
         return Ok(false);
     };
+    if context.state.spool.read_result(participant, id)?.is_none() {
+        tracing::warn!(%participant, %id, "never sent home: it was removed to make room");
+        return Ok(false);
+    }
     let Some(mut command) = ssh(context, participant, home)? else {
         return Ok(false);
     };

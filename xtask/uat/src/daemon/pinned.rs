@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use optivex_bundle::archive::{self, About, Source};
+use optivex_bundle::contract::contract_of;
 use optivex_bundle::digest::Digest;
 use optivex_bundle::durable;
 use optivex_bundle::limits::{LIMITS, Limits};
-use optivex_bundle::manifest::contract_digest;
 
 use super::judge::Tests;
 use super::state::{State, readable};
@@ -71,19 +71,17 @@ pub fn unpacked(folder: &Path, digest: Digest, state: &State) -> Result<Tests> {
 /// Makes an archive of a `system-tests`, and makes it the current one.
 pub fn install(program: &Path, commit: &str, proto: &Path, folder: &Path) -> Result<Digest> {
     durable::create_folders(folder).with_context(|| folder.display().to_string())?;
-    let mut protos = Vec::new();
-    proto_files(proto, proto, &mut protos)?;
-    if protos.is_empty() {
-        bail!(
+    let contract = contract_of(proto)?.with_context(|| {
+        format!(
             "{}: no .proto files: which contract do the tests go by?",
             proto.display()
-        );
-    }
+        )
+    })?;
     let about = About {
         commit: commit.to_owned(),
         dirty: false,
         toolchain: String::new(),
-        contract: contract_digest(protos.iter().map(|(path, text)| (path.as_str(), text.as_slice()))),
+        contract,
         start: vec!["system-tests".to_owned()],
     };
     let source = Source {
@@ -105,17 +103,4 @@ pub fn install(program: &Path, commit: &str, proto: &Path, folder: &Path) -> Res
         let _ = fs::remove_file(&temporary);
     }
     placed.with_context(|| format!("{} into {}", program.display(), folder.display()))
-}
-
-fn proto_files(root: &Path, folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            proto_files(root, &path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
-            let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
-            found.push((name, fs::read(&path).with_context(|| path.display().to_string())?));
-        }
-    }
-    Ok(())
 }

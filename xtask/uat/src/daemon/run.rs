@@ -153,7 +153,8 @@ impl Daemon {
         loop {
             self.look()?;
             let idle = self.running.is_empty() && !self.self_test.runs();
-            if self.draining && idle {
+            // A self-test judges nobody: it ends with this process.
+            if self.draining && self.running.is_empty() {
                 return Ok(());
             }
             if self.until == Until::Empty && idle && (self.held.is_some() || self.queue.waiting().is_empty()) {
@@ -264,7 +265,7 @@ impl Daemon {
             self.self_test.begin();
             let (context, sender) = (Arc::clone(&self.context), self.sender.clone());
             std::thread::spawn(move || {
-                let trouble = self_test::run(&context).err().map(|error| format!("{error:#}"));
+                let trouble = unless_it_panics(|| self_test::run(&context).map_err(|error| format!("{error:#}"))).err();
                 // The daemon may have ended.
                 let _ = sender.send(Wake::SelfTested(trouble));
             });
@@ -317,9 +318,11 @@ impl Daemon {
                         account: context.account(slot),
                         cancel: &cancel,
                     };
-                    let ended = Deployment::claimed(&context, &participant, job.id)
-                        .and_then(|deployment| deployment.attempt(&place))
-                        .map_err(|error| format!("{error:#}"));
+                    let ended = unless_it_panics(|| {
+                        Deployment::claimed(&context, &participant, job.id)
+                            .and_then(|deployment| deployment.attempt(&place))
+                            .map_err(|error| format!("{error:#}"))
+                    });
                     // The daemon may have ended; then the next one finds it claimed.
                     let _ = sender.send(Wake::Ended(participant, job.id, begun.elapsed(), ended));
                 });
@@ -412,6 +415,12 @@ impl Daemon {
     }
 }
 
+/// A thread that panics would never tell its end: its slot would stay taken, and the daemon could not drain.
+fn unless_it_panics<T>(what: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(what))
+        .unwrap_or_else(|_| Err("a defect of the daemon's own: it panicked, see its log".to_owned()))
+}
+
 /// What participants want to end.
 fn cancelled(spool: &Spool) -> Result<Vec<(Name, SubmissionId)>> {
     let mut cancelled = Vec::new();
@@ -462,4 +471,16 @@ fn watch(context: &Context, sender: &Sender<Wake>) -> Result<notify::Recommended
         watcher.watch(&root.join(folder), RecursiveMode::Recursive)?;
     }
     Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_end_too() {
+        assert_eq!(unless_it_panics(|| Ok(1)), Ok(1));
+        let told = unless_it_panics(|| -> Result<(), String> { panic!("a defect") });
+        assert!(told.is_err_and(|why| why.contains("panicked")));
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use optivex_bundle::limits::CELL_GRACE_SECONDS;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::spec::{CellEnd, CellReport, CellSpec, Launched, Told, out};
@@ -75,7 +76,7 @@ impl Cell<'_> {
     pub fn run(&self, cancel: &Cancel, mut event: impl FnMut(&str) -> Result<()>) -> Result<CellRun> {
         self.make_folders()?;
         let job = match self.cgroups {
-            Some(delegated) => Some(delegated.job(&format!("{}", std::process::id()))?),
+            Some(delegated) => Some(delegated.job(&group_name(self.out))?),
             None => None,
         };
         let spec = CellSpec {
@@ -111,7 +112,7 @@ impl Cell<'_> {
         let words = std::thread::spawn(move || stderr.map(newest).unwrap_or_default());
 
         // A cell that does not keep to its own time is ended from here.
-        let late = Instant::now() + Duration::from_secs(self.spec.limits.wall_seconds + 60);
+        let late = Instant::now() + Duration::from_secs(self.spec.limits.wall_seconds + CELL_GRACE_SECONDS);
         let over = Arc::new(AtomicBool::new(false));
         let guard = std::thread::spawn({
             let (over, cancel) = (Arc::clone(&over), cancel.clone());
@@ -215,6 +216,13 @@ impl Cell<'_> {
     }
 }
 
+/// The group of a cell is named after its folder, `work/SLOT/PART`: jobs of other slots and the self-test run beside it,
+/// and what a job left whose cell we lost is cleared away by the next one in its place.
+fn group_name(out: &Path) -> String {
+    let names: Vec<_> = out.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
+    names.into_iter().rev().collect::<Vec<_>>().join("-")
+}
+
 fn events(stdout: impl Read, event: &mut impl FnMut(&str) -> Result<()>) -> Result<()> {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
@@ -250,4 +258,33 @@ fn newest(stream: impl Read) -> String {
         bytes.drain(..surplus);
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_run_at_the_same_time_have_groups_of_their_own() {
+        let root = tempfile::tempdir().expect("a folder");
+        let group = root.path().join("system.slice/optivex-uat.service");
+        fs::create_dir_all(&group).expect("a folder");
+        fs::write(group.join("cgroup.controllers"), "cpu memory pids\n").expect("written");
+        let delegated = cgroup::Delegated::at(root.path(), "0::/system.slice/optivex-uat.service\n").expect("ours");
+        let places = [
+            "slot-0/visible",
+            "slot-1/visible",
+            "slot-1/hidden",
+            "self-test-reference/visible",
+        ];
+        let jobs = places.map(|place| {
+            let name = group_name(&Path::new("/spool/state/work").join(place));
+            delegated.job(&name).expect("a group")
+        });
+        for (index, job) in jobs.iter().enumerate() {
+            assert!(job.path().is_dir(), "{job:?}");
+            assert!(jobs[..index].iter().all(|other| other.path() != job.path()), "{jobs:?}");
+        }
+        assert_eq!(jobs[1].path(), group.join("job-slot-1-visible"));
+    }
 }

@@ -5,12 +5,15 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use optivex_bundle::limits::Limits;
 use optivex_bundle::verdict::Limit;
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// Killed processes have to leave a group within this time.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// A group that is ours to divide.
@@ -24,7 +27,7 @@ impl Delegated {
         Self::at(Path::new(ROOT), &fs::read_to_string("/proc/self/cgroup").ok()?)
     }
 
-    fn at(root: &Path, own: &str) -> Option<Self> {
+    pub(super) fn at(root: &Path, own: &str) -> Option<Self> {
         let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let group = root.join(path);
         let has = fs::read_to_string(group.join("cgroup.controllers")).ok()?;
@@ -70,10 +73,23 @@ impl Job {
         let _ = fs::write(self.0.join("cgroup.kill"), "1");
         for entry in fs::read_dir(&self.0).context("the job's control group")?.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                fs::remove_dir(entry.path()).with_context(|| format!("{} is not empty", entry.path().display()))?;
+                remove_empty(&entry.path())?;
             }
         }
-        fs::remove_dir(&self.0).with_context(|| format!("{} is not empty", self.0.display()))
+        remove_empty(&self.0)
+    }
+}
+
+/// What was killed is gone a moment later, not at once.
+fn remove_empty(group: &Path) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && begun.elapsed() < GONE_WITHIN => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            removed => return removed.with_context(|| format!("{} is not empty", group.display())),
+        }
     }
 }
 
