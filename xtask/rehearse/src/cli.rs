@@ -105,7 +105,7 @@ fn rehearse(options: &Options) -> Result<Exit> {
     // All that comes from a network, while there is one.
     drop(Moto::start(&target_dir()?, None)?);
     if !options.no_build {
-        Programs::build()?;
+        Programs::build(&rehearsal::inventory()?)?;
     }
     let status = world::run(&dirs, &options.arguments(rehearsal::INSIDE))?;
     let exit = world::exit_of(status);

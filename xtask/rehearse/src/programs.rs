@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use optivex_bundle::inventory::Inventory;
 use optivex_exit::{Exit, Failure};
+use optivex_setup::Supplies;
 
 use crate::moto::target_dir;
 
@@ -40,29 +42,20 @@ pub struct Programs {
     dir: PathBuf,
 }
 
-/// Package and programs of it.
-const OWN: [(&str, &[&str]); 1] = [("optivex-provision", &["provision"])];
-
 impl Programs {
-    /// Builds them, as a debug build.
-    pub fn build() -> Result<()> {
-        let mut command = Command::new("cargo");
-        command
-            .current_dir(root()?)
-            .args(["build", "--quiet", "--locked"])
-            .env("CARGO_TARGET_DIR", target_dir()?);
-        for (package, programs) in OWN {
-            command.args(["--package", package]);
-            for program in programs {
-                command.args(["--bin", program]);
-            }
-        }
+    /// Builds them, and all that provisioning would build in the course of it, as debug builds: where hosts are, there
+    /// is no network to download crates from.
+    pub fn build(inventory: &Inventory) -> Result<()> {
         println!("building what the rehearsal runs (the first time, minutes: it has the AWS SDK)");
-        let status = command.status().context("cannot start cargo")?;
-        if !status.success() {
-            return Err(Failure::new(Exit::BuildFailed, "what the rehearsal runs does not build").into());
-        }
-        Ok(())
+        // Of all crates, for participants build on their hosts.
+        cargo(&["fetch", "--quiet", "--locked"])?;
+        // As `cargo xtask provision` builds it: in one build with others, features would differ.
+        let provision = ["--package", "optivex-provision", "--bin", "provision"];
+        cargo(&[["build", "--quiet", "--locked"].as_slice(), &provision].concat())?;
+        let target = target_dir()?;
+        Supplies::prepare(inventory, root()?, &target, &target.join("provision/supplies"), false)
+            .map(drop)
+            .map_err(|error| Failure::new(Exit::BuildFailed, format!("{error:#}")).into())
     }
 
     /// Where they are.
@@ -76,6 +69,20 @@ impl Programs {
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("cargo")
+        .current_dir(root()?)
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", target_dir()?)
+        .status()
+        .context("cannot start cargo")?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = format!("cargo {}: {status}", arguments.join(" "));
+    Err(Failure::new(Exit::BuildFailed, text).into())
 }
 
 /// The repository.

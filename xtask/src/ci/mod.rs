@@ -2,6 +2,7 @@
 
 mod contract;
 mod dependencies;
+mod rehearsal;
 mod shells;
 mod template;
 
@@ -40,7 +41,7 @@ type Step = (&'static str, fn(&mut Ctx<'_>) -> Result<Outcome>);
 const OUTSIDE: &str = "optivex-provision";
 
 /// Cheap steps first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", format),
     ("no shell scripts", shells::check),
     ("tools", install),
@@ -52,6 +53,7 @@ const STEPS: [Step; 11] = [
     ("template", template::check),
     ("docs", docs),
     ("tests", tests),
+    ("rehearsal", rehearsal::check),
 ];
 
 fn format(ctx: &mut Ctx<'_>) -> Result<Outcome> {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use optivex_bundle::delivery;
 use optivex_bundle::verdict::{JobResult, Verdict};
-use rustix::process::Signal;
 
 use super::Stage;
 use super::inventory::{self, UAT};
@@ -95,7 +94,7 @@ pub(super) fn rehearse(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<()> {
     })?;
     steps.step("UAT's daemon drains", || {
         alive(&mut daemon)?;
-        daemon.signal(Signal::TERM);
+        said(on_uat(stage, &["/opt/optivex/bin/uat-daemon", "drain"])?)?;
         let ended = daemon.wait()?;
         ensure!(
             ended.status.success(),

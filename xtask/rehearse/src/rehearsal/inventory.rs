@@ -52,6 +52,20 @@ impl Inventory {
     }
 }
 
+/// One as it will be, but for what only EC2 tells.
+pub(super) fn sample() -> Inventory {
+    Inventory {
+        ami: "ami-0123456789abcdef0".to_owned(),
+        subnet: "subnet-0123456789abcdef0".to_owned(),
+        end: Moment::from_unix_s(4_000_000_000),
+        participants: vec![(
+            name(0),
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmjWCJ3ZnV2ZzVqZ3F3ZXJ0eXVpb3Bhc2RmZ2hqa2x6 alice".to_owned(),
+        )],
+        packages: vec!["optivex-rehearsal".to_owned()],
+    }
+}
+
 /// Participants' names: alice, bob, carol, dan, and then by number.
 pub(super) fn name(index: usize) -> String {
     const NAMES: [&str; 4] = ["alice", "bob", "carol", "dan"];
@@ -68,16 +82,7 @@ mod tests {
 
     #[test]
     fn as_a_manager_writes_it() {
-        let inventory = Inventory {
-            ami: "ami-0123456789abcdef0".to_owned(),
-            subnet: "subnet-0123456789abcdef0".to_owned(),
-            end: Moment::from_unix_s(4_000_000_000),
-            participants: vec![(
-                name(0),
-                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmjWCJ3ZnV2ZzVqZ3F3ZXJ0eXVpb3Bhc2RmZ2hqa2x6 alice".to_owned(),
-            )],
-            packages: vec!["optivex-rehearsal".to_owned()],
-        };
+        let inventory = sample();
         let read = optivex_bundle::inventory::Inventory::parse(&inventory.text(), Path::new("inventory.yaml"));
         let read = read.unwrap_or_else(|error| panic!("{error}\n{}", inventory.text()));
         let machines: Vec<String> = read.machines().map(|machine| machine.id.to_string()).collect();

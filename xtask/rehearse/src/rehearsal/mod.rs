@@ -7,11 +7,13 @@ mod people;
 mod provisioning;
 mod standing;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 
 use anyhow::{Context, Result, bail};
+use optivex_bundle::inventory::Inventory;
 use optivex_exit::Exit;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -35,6 +37,12 @@ pub const PERFORM: &str = "perform";
 const REGION: &str = "eu-central-1";
 /// The login user of the image.
 const LOGIN: &str = "admin";
+
+/// The inventory, but for what only EC2 tells: by it, all that is needed can be built beforehand.
+pub fn inventory() -> Result<Inventory> {
+    let text = inventory::sample().text();
+    Ok(Inventory::parse(&text, Path::new("inventory.yaml"))?)
+}
 
 /// What a rehearsal happens in.
 struct Stage<'a> {
