@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::FeedSettings;
 use super::channel::{Channel, Item, Kind, State};
+use super::frame::UpdateEncoder;
 
 /// Items that are evicted at a time when all channels together keep too much.
 const EVICTED_AT_A_TIME: usize = 256;
@@ -33,6 +34,7 @@ pub(super) struct Appender {
     ages: BTreeMap<u64, Arc<Channel>>,
     /// What all channels keep.
     kept_bytes: usize,
+    encoder: UpdateEncoder,
 }
 
 impl Appender {
@@ -50,6 +52,7 @@ impl Appender {
             marked: Vec::new(),
             ages: BTreeMap::new(),
             kept_bytes: 0,
+            encoder: UpdateEncoder::default(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Appender {
             epoch: self.epoch,
             number: self.appended,
             book_seq: state.book_seq,
+            message: state.encode(&channel.symbol, &kind, &mut self.encoder),
             kind,
         };
         let before = state.bytes();
@@ -96,7 +100,7 @@ impl Appender {
             let mut guard = channel.lock();
             let state = &mut *guard;
             state.to_announce = false;
-            if state.conflated_links < state.links.len() {
+            if state.has_lossless_links() {
                 for link in state.links.values().filter(|link| !link.conflated) {
                     link.subscriber.announce(link);
                 }
@@ -166,9 +170,8 @@ impl Appender {
             let before = state.bytes();
             state.tail = None;
             for _ in 0..EVICTED_AT_A_TIME {
-                if state.ring.pop().is_none() {
-                    break;
-                }
+                let Some((_, item)) = state.ring.pop() else { break };
+                state.log.forget(item.message.end);
             }
             self.account(&channel, &mut state, before);
         }

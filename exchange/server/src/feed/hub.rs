@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use optivex_engine::event::{BookChange, Outcome};
 use optivex_engine::types::{Instrument, InstrumentId, Side, Symbol, TradingPhase, UserId};
@@ -15,8 +15,10 @@ use optivex_proto::v1::{self, ErrorReason};
 use super::appender::Appender;
 use super::channel::{Channel, Kind, Link, Print, State, Update, View};
 use super::instruments::News;
+use super::progress::{Beat, Progress};
 use super::request::{BooksRequest, Symbols};
-use super::subscriber::{Beat, Follower, Joined, Progress, Start, Subscriber, Subscription};
+use super::subscriber::{Follower, Joined, Start, Subscriber};
+use super::subscription::Subscription;
 use super::{Feed, FeedSettings};
 use crate::error::Error;
 
@@ -260,7 +262,6 @@ impl Hub {
                 asks,
                 trades: Arc::clone(&trades),
                 phase: change.phase,
-                frame: OnceLock::new(),
             }))
         };
 
@@ -412,9 +413,7 @@ impl Hub {
             };
             let channel = book.channel(follower.view);
             let mut state = channel.lock();
-            if state.links.remove(&subscription).is_some() {
-                state.conflated_links -= usize::from(follower.conflated);
-            }
+            state.unlink(subscription);
             if state.links.is_empty() && follower.view != View::Full {
                 self.appender.forget(&mut state);
                 book.views.remove(&follower.view);

@@ -12,9 +12,12 @@ mod hub;
 mod instruments;
 mod ladder;
 mod limits;
+mod log;
+mod progress;
 pub(crate) mod request;
 mod ring;
 mod subscriber;
+mod subscription;
 mod tail;
 pub mod tape;
 #[cfg(test)]
@@ -37,14 +40,14 @@ pub use frame::Frame;
 pub use instruments::InstrumentsSubscription;
 pub use ladder::checksum;
 pub use limits::{Place, SubscriptionLimits};
-pub use subscriber::{Next, Subscription};
+pub use subscription::{Next, Subscription};
 
 use crate::error::Error;
 use hub::Hub;
 use instruments::News;
 use limits::Places;
+use progress::Progress;
 use request::BooksRequest;
-use subscriber::Progress;
 
 /// How often every stream of books carries a heartbeat (contract: `Heartbeat`).
 const HEARTBEAT: Duration = Duration::from_secs(1);
