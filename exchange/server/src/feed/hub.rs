@@ -141,7 +141,7 @@ impl Hub {
         self.books.get(id.0 as usize)
     }
 
-    /// Applies the next events; [`Hub::announce`] tells of them. Those that the seed held already are
+    /// Applies the next events; [`Hub::announce`] tells readers of them. Those that the seed held already are
     /// skipped.
     pub(super) fn apply(&mut self, events: &[Event]) {
         for event in events {
@@ -163,10 +163,24 @@ impl Hub {
         self.appender.evict_oldest();
     }
 
-    /// Tells readers of every change of what was applied.
-    pub(super) fn announce(&mut self) {
-        self.appender.announce();
+    /// Tells who publishes of what was applied.
+    pub(super) fn make_room(&self) {
         self.progress.make_room();
+    }
+
+    /// Whether readers of every change have not been told of something yet.
+    pub(super) fn has_news(&self) -> bool {
+        self.appender.has_news()
+    }
+
+    /// Whether a fair part of what is kept for them may be new to them.
+    pub(super) fn readers_are_far_behind(&self) -> bool {
+        self.appender.are_far_behind()
+    }
+
+    /// Tells readers of every change of what was applied. How many had to be woken.
+    pub(super) fn announce(&mut self) -> u32 {
+        self.appender.announce()
     }
 
     /// Whether conflated readers have not been told of something yet.

@@ -52,13 +52,14 @@ impl Subscriber {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is something to read in a channel.
-    pub(super) fn announce(&self, link: &Link) {
-        if !link.dirty.swap(true, Ordering::AcqRel) {
-            let mut mail = self.mail();
-            mail.dirty.push(link.index);
-            wake(mail);
+    /// There is something to read in a channel. Whether the reader had to be woken.
+    pub(super) fn announce(&self, link: &Link) -> bool {
+        if link.dirty.swap(true, Ordering::AcqRel) {
+            return false;
         }
+        let mut mail = self.mail();
+        mail.dirty.push(link.index);
+        wake(mail)
     }
 
     /// There is one channel more.
@@ -74,13 +75,13 @@ impl Subscriber {
     }
 }
 
-/// Wakes the reader after the lock is free.
-fn wake(mut mail: MutexGuard<'_, Mail>) {
+/// Wakes the reader after the lock is free; false if it is awake.
+fn wake(mut mail: MutexGuard<'_, Mail>) -> bool {
     let waker = mail.waker.take();
     drop(mail);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
+    let Some(waker) = waker else { return false };
+    waker.wake();
+    true
 }
 
 /// A subscription as the writer knows it.

@@ -22,6 +22,7 @@ use tracing::Span;
 use super::malformed;
 use super::methods::Method;
 use crate::error::Error;
+use crate::seldom::Seldom;
 
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -218,7 +219,7 @@ pin_project! {
         inner: tonic::body::Body,
         deadline: Option<Pin<Box<Sleep>>>,
         #[pin]
-        stopping: WaitForCancellationFutureOwned,
+        stopping: Seldom<WaitForCancellationFutureOwned>,
         outcome: Option<Outcome>,
         // Set with the last frame: nothing may follow a status.
         is_over: bool,
@@ -235,7 +236,7 @@ impl ResponseBody {
         Self {
             inner,
             deadline,
-            stopping,
+            stopping: Seldom::new(stopping),
             outcome,
             is_over: false,
         }

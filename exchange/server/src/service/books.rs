@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::info::End;
 use crate::error::Error;
 use crate::feed::{Next, Subscription};
+use crate::seldom::Seldom;
 
 /// Chunks that a busy stream sends before it looks whether it has to end.
 const CHUNKS_AT_A_TIME: u32 = 64;
@@ -31,7 +32,7 @@ const FIRST_BYTES_MAX: usize = 256 << 10;
 /// connection has room for it.
 pub(super) struct BookBody {
     first: VecDeque<Bytes>,
-    open: Option<(Subscription, End)>,
+    open: Option<(Subscription, Seldom<End>)>,
     chunks: u32,
 }
 
@@ -49,7 +50,7 @@ impl BookBody {
         }
         Self {
             first,
-            open: Some((subscription, end)),
+            open: Some((subscription, Seldom::new(end))),
             chunks: 0,
         }
     }
@@ -89,14 +90,14 @@ impl http_body::Body for BookBody {
         this.chunks += 1;
         if this.chunks >= CHUNKS_AT_A_TIME {
             this.chunks = 0;
-            if let Poll::Ready(error) = end.as_mut().poll(cx) {
+            if let Poll::Ready(error) = Pin::new(&mut *end).poll(cx) {
                 return Poll::Ready(Some(this.ended(error)));
             }
         }
         let error = match subscription.poll_read(cx.waker()) {
             Next::Frame(frame) => return Poll::Ready(Some(Ok(Frame::data(frame.into_bytes())))),
             Next::Ended(error) => error,
-            Next::Idle => match end.as_mut().poll(cx) {
+            Next::Idle => match Pin::new(&mut *end).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(error) => error,
             },
