@@ -158,6 +158,11 @@ impl Subscription {
         // Before the mail is read: what was announced in an interval that is over is seen below.
         if self.due.is_none() {
             self.due = self.feed.progress().after(self.beat_epoch);
+            if self.due.is_some() {
+                // Of a reader that slept through several intervals, what was left for the next may belong to
+                // those that are over.
+                self.ready.extend(self.later.drain(..));
+            }
         }
         self.read_mail();
         if let Some(index) = self.ready.pop_front() {
