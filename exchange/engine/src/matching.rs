@@ -1,7 +1,7 @@
 //! Price-time priority, self-trade prevention, and the uncross of a call auction.
 
 use crate::book::{index, rank};
-use crate::engine::{Engine, fill, fill_report};
+use crate::engine::{Engine, Market, report};
 use crate::event::Event;
 use crate::position::amount_e4;
 use crate::types::{CancelReason, InstrumentId, Order, OrderStatus, OrderType, SelfTradePrevention, Side, UserId};
@@ -119,15 +119,23 @@ impl Engine {
         }
         prospect
     }
+}
+
+impl Market<'_> {
+    /// Whether an incoming order meets any other.
+    #[inline(always)]
+    pub(crate) fn meets(&self, order: &Order) -> bool {
+        let limit = limit_rank(order.side, order.order_type, order.price_e4);
+        self.listing.book.best_within(order.side.opposite(), limit).is_some()
+    }
 
     /// Matches an incoming order; tells whether self-trade prevention stopped it.
     pub(crate) fn match_incoming(&mut self, order: &mut Order, account: u32, event: &mut Event) -> bool {
         let opposite = order.side.opposite();
         let limit = limit_rank(order.side, order.order_type, order.price_e4);
-        let event_seq = self.event_seq;
+        let incoming = (order.order_id, order.user);
         while order.status == OrderStatus::Open {
-            let book = &self.listings[order.instrument.0 as usize].book;
-            let Some(level) = book.best_within(opposite, limit) else {
+            let Some(level) = self.listing.book.best_within(opposite, limit) else {
                 break;
             };
             let (slot, price_e4) = (level.head, level.price_e4);
@@ -135,8 +143,9 @@ impl Engine {
             let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
                 break;
             };
-            let resting = *self.orders.node(slot);
-            let is_own = resting.user == order.user;
+            let node = self.orders.node(slot);
+            let (resting, resting_open) = ((node.id, node.user), i64::from(node.open));
+            let is_own = resting.1 == incoming.1;
             #[cfg(feature = "faults")]
             let is_own = crate::faults::is_own(order, self.orders.order(slot), is_own);
             if is_own {
@@ -148,34 +157,40 @@ impl Engine {
                 }
                 continue;
             }
-            let quantity = order.open_quantity().min(resting.open.into());
-            let incoming_name = (order.order_id, order.user);
-            let resting_name = (resting.id, resting.user);
+            let quantity = (order.quantity - order.filled_quantity).min(resting_open);
             let (bid, ask) = match order.side {
-                Side::Buy => (incoming_name, resting_name),
-                Side::Sell => (resting_name, incoming_name),
+                Side::Buy => (incoming, resting),
+                Side::Sell => (resting, incoming),
             };
-            let execution = (order.instrument, price_e4, quantity);
-            let trade = self.trade(execution, bid, ask, Some(order.side), event);
-            self.fill_resting(slot, &trade, false, event);
-            fill(order, quantity, event_seq);
+            let trade = self.trade((price_e4, quantity), bid, ask, Some(order.side), event);
+            self.fill_resting(slot, &trade, event);
             self.settle(order.side, account, &trade);
             #[cfg(feature = "faults")]
-            self.after_settle(*order, account, &trade);
-            self.report(fill_report(&trade, true), order, event);
+            self.after_settle(order, account, &trade);
+            let filled_quantity = order.filled_quantity + quantity;
+            let status = match filled_quantity == order.quantity {
+                true => OrderStatus::Filled,
+                false => OrderStatus::Open,
+            };
+            let after = Order {
+                filled_quantity,
+                status,
+                ..*order
+            };
+            report(self.user(incoming.1), trade.report(true), after, event);
+            (order.filled_quantity, order.status) = (filled_quantity, status);
         }
         false
     }
 
     /// Trades what is crossed at one price, best bid with best ask, oldest first.
-    pub(crate) fn uncross(&mut self, instrument: InstrumentId, event: &mut Event) {
-        let listing = &mut self.listings[instrument.0 as usize];
-        let Some(auction) = listing.uncross() else { return };
+    pub(crate) fn uncross(&mut self, event: &mut Event) {
+        let Some(auction) = self.listing.uncross() else { return };
         // Trading at a price that stays the same needs no indicative one.
-        listing.book.set_auction(false);
+        self.listing.book.set_auction(false);
         let mut left = auction.quantity;
         while left > 0 {
-            let book = &self.listings[instrument.0 as usize].book;
+            let book = &self.listing.book;
             let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) else {
                 break;
             };
@@ -190,9 +205,9 @@ impl Engine {
             left -= quantity;
             let names = ((bid.id, bid.user), (ask.id, ask.user));
             let price_e4 = fault!(UncrossAtAsks, self.orders.order(ask_slot).price_e4, auction.price_e4);
-            let trade = self.trade((instrument, price_e4, quantity), names.0, names.1, None, event);
-            self.fill_resting(bid_slot, &trade, false, event);
-            self.fill_resting(ask_slot, &trade, false, event);
+            let trade = self.trade((price_e4, quantity), names.0, names.1, None, event);
+            self.fill_resting(bid_slot, &trade, event);
+            self.fill_resting(ask_slot, &trade, event);
         }
     }
 }

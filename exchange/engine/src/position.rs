@@ -1,5 +1,6 @@
 //! What a user holds, owes and risks in one instrument.
 
+use crate::book::index;
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, InstrumentRiskLimits, Side};
 
@@ -44,7 +45,15 @@ impl Account {
         }
     }
 
+    /// Counts lots and amount of a side as open, or as not open any more if they are below 0.
+    #[inline(always)]
+    pub(crate) fn count_open(&mut self, side: Side, quantity: i64, amount_e4: i128) {
+        self.open_quantity[index(side)] += quantity;
+        self.open_amount_e4 += amount_e4;
+    }
+
     /// Its side of a trade.
+    #[inline(always)]
     pub(crate) fn trade(&mut self, side: Side, quantity: i64, amount_e4: i128) {
         match side {
             _ if fault!(PositionsForgotten) => {}

@@ -54,6 +54,15 @@ impl User {
         }
     }
 
+    /// Whether it has a limit over all instruments, or counts for one.
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        let limits = &self.limits;
+        limits.max_outstanding_quantity.is_some()
+            || limits.max_outstanding_amount_e4.is_some()
+            || limits.message_rate.is_some()
+    }
+
     /// Refuses what a suspended user may not do.
     pub(crate) fn check_not_suspended(&self) -> Result<(), Refusal> {
         match &self.suspension {

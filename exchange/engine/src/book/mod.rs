@@ -149,6 +149,45 @@ impl Book {
         self.count_lots(level.side(), price_e4, -i64::from(open));
     }
 
+    /// [`Book::append`] as the only change of an event: nothing is noted, the level is told at once.
+    #[inline(always)]
+    pub(crate) fn append_alone(
+        &mut self,
+        nodes: &mut [Node],
+        slot: u32,
+        side: Side,
+        price_e4: i64,
+        open: u32,
+    ) -> Level {
+        let level = self.levels.append(nodes, slot, side, price_e4, open);
+        self.count_lots(side, price_e4, open.into());
+        self.levels.of_mut(level).total()
+    }
+
+    /// [`Book::remove`] as the only change of an event: nothing is noted, the level is told at once.
+    #[inline(always)]
+    pub(crate) fn remove_alone(&mut self, nodes: &mut [Node], slot: u32) -> (Side, Level) {
+        let Node { open, level, .. } = nodes[slot as usize];
+        let before = self.levels.of_mut(level).total();
+        self.levels.remove(nodes, slot);
+        self.count_lots(level.side(), before.price_e4, -i64::from(open));
+        let now = Level {
+            quantity: before.quantity - i64::from(open),
+            order_count: before.order_count - 1,
+            ..before
+        };
+        if now.order_count == 0 {
+            self.levels.shrink_if_empty(KEPT_MAX);
+        }
+        (level.side(), now)
+    }
+
+    /// Whether any level was noted since the last [`Book::take_changes`].
+    #[inline]
+    pub(crate) fn is_noted(&self) -> bool {
+        !self.noted.is_empty()
+    }
+
     /// Appends every level whose totals are not what they were at the last call, best first, bids
     /// before asks, and says how many are bids.
     #[inline]

@@ -1,24 +1,25 @@
 //! The state machine.
 
 mod admin;
+mod market;
 mod query;
 mod resting;
 mod trading;
 
-#[cfg(feature = "faults")]
-pub(crate) use resting::Execution;
-pub(crate) use resting::{fill, fill_report};
+pub(crate) use market::{Execution, Market, report};
 
 use std::collections::BTreeMap;
 
 use crate::command::{AmendOrder, Command, Input, OrderRef};
-use crate::event::{BookChange, Event, Outcome, Report, ReportKind};
+use crate::event::{BookChange, Event, Outcome};
 use crate::instrument::Listing;
 use crate::limits::Limits;
 use crate::order::{Orders, slot_of};
 use crate::position::Account;
 use crate::refusal::Refusal;
-use crate::types::{ClientRequestId, Instrument, InstrumentId, Order, OrderId, Symbol, TradingPhase, UserId, Username};
+use crate::types::{
+    ClientRequestId, Instrument, InstrumentId, Level, Order, OrderId, Side, Symbol, TradingPhase, UserId, Username,
+};
 use crate::user::User;
 
 /// Vacant slots that inserts before the one that is prefetched for are going to take, about.
@@ -212,6 +213,26 @@ impl Engine {
         }
     }
 
+    /// The same for an event that changed one level and nothing else.
+    #[inline(always)]
+    fn publish_alone(&mut self, instrument: InstrumentId, (side, level): (Side, Level), event: &mut Event) {
+        let listing = &mut self.listings[instrument.0 as usize];
+        listing.book_seq += 1;
+        let bids = u32::from(side == Side::Buy);
+        event.levels.push(level);
+        event.books.push(BookChange {
+            instrument,
+            book_seq: listing.book_seq,
+            phase: None,
+            bids: 0..bids,
+            asks: bids..1,
+            indicative: match listing.phase() {
+                TradingPhase::Auction => listing.indicative(),
+                TradingPhase::Continuous | TradingPhase::Halted | TradingPhase::Closed => None,
+            },
+        });
+    }
+
     /// The same for all books of a command over many of them, by instrument.
     fn publish_touched(&mut self, event: &mut Event) {
         let mut touched = std::mem::take(&mut self.touched);
@@ -221,18 +242,6 @@ impl Engine {
             self.publish(instrument, None, event);
         }
         self.touched = touched;
-    }
-
-    /// Reports what happened to an order to its owner; returns the report's number.
-    #[inline]
-    pub(crate) fn report(&mut self, kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-        report(&mut self.users, kind, order, event)
-    }
-
-    /// The same for a resting order.
-    #[inline]
-    pub(crate) fn report_resting(&mut self, kind: ReportKind, slot: u32, event: &mut Event) {
-        report(&mut self.users, kind, self.orders.order(slot), event);
     }
 
     /// A user of a command, if it exists.
@@ -258,18 +267,6 @@ impl Engine {
         owner.add_account(instrument, account);
         account
     }
-}
-
-#[inline]
-fn report(users: &mut [User], kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-    let user = &mut users[order.user.0 as usize];
-    user.report_seq += 1;
-    event.reports.push(Report {
-        report_seq: user.report_seq,
-        kind,
-        order: *order,
-    });
-    user.report_seq
 }
 
 fn accepted(outcome: Outcome, event: &mut Event) -> Result<Applied, Refusal> {

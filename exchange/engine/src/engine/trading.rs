@@ -2,7 +2,7 @@
 
 use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
-use crate::engine::{Applied, Engine, accepted};
+use crate::engine::{Applied, Engine, Market, accepted, report};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
 use crate::instrument::Listing;
 use crate::matching::Taker;
@@ -107,27 +107,40 @@ impl Engine {
         let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
         self.count_added(command.user, account, &added);
         self.orders.next_id();
-        let report_seq = self.report(ReportKind::Accepted, &order, event);
+        let mut market = self.market(command.instrument);
+        let user = market.user(command.user);
+        let report_seq = report(user, ReportKind::Accepted, order, event);
         let mut client_id = IdPlace::NONE;
         if !command.client_order_id.is_empty() {
             let first = FirstInsert {
                 instrument: command.instrument,
                 terms: *terms,
                 order_id: order.order_id,
-                event_seq: self.event_seq,
+                event_seq: order.event_seq,
                 report_seq,
             };
-            let ids = &mut self.users[command.user.0 as usize].client_ids;
-            client_id = ids.open(command.client_order_id, first);
+            client_id = user.client_ids.open(command.client_order_id, first);
         }
-        self.trade_incoming(&mut order, account, continuous, event);
-        if order.status == OrderStatus::Open {
-            self.rest(order, account, client_id);
+        if continuous && market.meets(&order) || !may_rest {
+            market.trade_incoming(&mut order, account, continuous, event);
+        }
+        if order.status != OrderStatus::Open {
+            let kept = market.client_ids_kept;
+            market.user(order.user).client_ids.done(client_id, kept);
+            market.orders.release(order.order_id);
+            self.publish(command.instrument, None, event);
         } else {
-            self.done(order.user, client_id);
-            self.orders.release(order.order_id);
+            #[cfg(feature = "faults")]
+            Market::comes_to_rest(&order);
+            let slot = market.link(&order, account, client_id);
+            if market.listing.book.is_noted() {
+                market.enter_book(slot);
+                self.publish(command.instrument, None, event);
+            } else {
+                let level = market.enter_book_alone(slot, &order);
+                self.publish_alone(command.instrument, (order.side, level), event);
+            }
         }
-        self.publish(command.instrument, None, event);
         accepted(Outcome::Inserted(outcome_of(&order)), event)
     }
 
@@ -157,26 +170,6 @@ impl Engine {
         prospect.left > 0 && !prospect.stopped
     }
 
-    /// Matches an incoming order where the phase says so, and ends what may not rest of it.
-    fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
-        let stopped = continuous && self.match_incoming(order, account, event);
-        if order.status != OrderStatus::Open {
-            return;
-        }
-        let reason = if stopped {
-            CancelReason::SelfTrade
-        } else if order.time_in_force != TimeInForce::GoodTillCancelled {
-            CancelReason::TimeInForce
-        } else {
-            return;
-        };
-        if fault!(RemainderOutstanding) {
-            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
-        }
-        order.status = OrderStatus::Cancelled(reason);
-        self.report(ReportKind::Cancelled, order, event);
-    }
-
     pub(super) fn amend_order(
         &mut self,
         command: &AmendOrder,
@@ -204,8 +197,10 @@ impl Engine {
             self.check_message_rate(command.user, now)?;
             self.begin(now, event);
             self.count_message(command.user);
-            self.cancel_resting(slot, CancelReason::User, event);
-            self.publish(order.instrument, None, event);
+            let change = self
+                .market(order.instrument)
+                .cancel_alone(slot, CancelReason::User, event);
+            self.publish_alone(order.instrument, change, event);
             let ended = OrderOutcome {
                 order_id: order.order_id,
                 status: OrderStatus::Cancelled(CancelReason::User),
@@ -260,29 +255,30 @@ impl Engine {
 
         self.begin(now, event);
         self.count_added(command.user, account, &added);
+        let mut market = self.market(order.instrument);
         if keeps_place {
-            self.shrink(slot, quantity);
-            let order = *self.orders.order(slot);
-            self.report(ReportKind::Amended, &order, event);
+            market.shrink(slot, quantity);
+            let order = *market.orders.order(slot);
+            report(market.user(order.user), ReportKind::Amended, order, event);
             self.publish(order.instrument, None, event);
             return accepted(Outcome::Amended(outcome_of(&order)), event);
         }
-        self.leave_book(slot);
+        market.leave_book(slot);
         let mut order = Order {
             price_e4,
             quantity,
-            event_seq: self.event_seq,
+            event_seq: market.event_seq,
             ..order
         };
-        self.report(ReportKind::Amended, &order, event);
+        report(market.user(order.user), ReportKind::Amended, order, event);
         #[cfg(feature = "faults")]
         crate::faults::amended(&mut order);
-        self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
-        *self.orders.order_mut(slot) = order;
+        market.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
+        *market.orders.order_mut(slot) = order;
         if order.status == OrderStatus::Open {
-            self.enter_book(slot);
+            market.enter_book(slot);
         } else {
-            self.forget(slot);
+            market.forget(slot);
         }
         self.publish(order.instrument, None, event);
         accepted(Outcome::Amended(outcome_of(&order)), event)
@@ -302,8 +298,8 @@ impl Engine {
         }
         let order = self.orders.order(slot);
         let (id, instrument, open_quantity) = (order.order_id, order.instrument, order.open_quantity());
-        self.cancel_resting(slot, CancelReason::User, event);
-        self.publish(instrument, None, event);
+        let change = self.market(instrument).cancel_alone(slot, CancelReason::User, event);
+        self.publish_alone(instrument, change, event);
         accepted(Outcome::Cancelled(id, open_quantity), event)
     }
 
@@ -375,6 +371,29 @@ impl Engine {
         };
         let slot = self.orders.find(id)?;
         (self.orders.node(slot).user == user).then_some(slot)
+    }
+}
+
+impl Market<'_> {
+    /// Matches an incoming order where the phase says so, and ends what may not rest of it.
+    fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
+        let stopped = continuous && self.match_incoming(order, account, event);
+        if order.status != OrderStatus::Open {
+            return;
+        }
+        let reason = if stopped {
+            CancelReason::SelfTrade
+        } else if order.time_in_force != TimeInForce::GoodTillCancelled {
+            CancelReason::TimeInForce
+        } else {
+            return;
+        };
+        if fault!(RemainderOutstanding) {
+            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
+        }
+        order.status = OrderStatus::Cancelled(reason);
+        let order = *order;
+        report(self.user(order.user), ReportKind::Cancelled, order, event);
     }
 }
 

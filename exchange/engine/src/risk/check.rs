@@ -72,7 +72,25 @@ impl Name {
 impl Engine {
     /// Judges what a command would add at a moment: the user's limits, then those in the instrument,
     /// where the user has the account.
+    #[inline(always)]
     pub(crate) fn check_limits(
+        &self,
+        user: UserId,
+        instrument: InstrumentId,
+        account: Option<u32>,
+        added: &Added,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let is_limited_here = || account.is_some_and(|at| self.accounts[at as usize].risk.is_some());
+        if cfg!(feature = "faults") || self.users[user.0 as usize].is_limited() || is_limited_here() {
+            self.check_all_limits(user, instrument, account, added, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline(never)]
+    fn check_all_limits(
         &self,
         user: UserId,
         instrument: InstrumentId,

@@ -187,7 +187,7 @@ impl Engine {
             let slot = slot_of(order.order_id);
             ensure(self.orders.is_vacant(slot), "an order's slot is taken or out of range")?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account, IdPlace::NONE);
+            self.market(order.instrument).link(order, account, IdPlace::NONE);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
@@ -199,7 +199,7 @@ impl Engine {
             );
             ensure(before.is_none_or(|before| before <= place), "orders out of priority")?;
             before = Some(place);
-            self.enter_book(slot_of(order.order_id));
+            self.market(order.instrument).enter_book(slot_of(order.order_id));
         }
         for listing in &mut self.listings {
             listing.book.take_changes(&mut Vec::new());
