@@ -28,6 +28,7 @@ pub struct Event {
 
 impl Event {
     /// Empties the event, and keeps what it has allocated, unless that is what only a giant needed.
+    #[inline]
     pub fn clear(&mut self) {
         self.event_seq = 0;
         self.time_unix_ns = 0;

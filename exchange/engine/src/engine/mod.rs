@@ -149,7 +149,7 @@ impl Engine {
             } => self.set_instrument_risk_limits(*user, *instrument, limits, now, event),
             Command::InsertOrder(command) => self.insert_order(command, now, event),
             Command::AmendOrder(command) => self.amend_order(command, now, event),
-            Command::CancelOrder { user, order } => self.cancel_order(*user, *order, now, event),
+            Command::CancelOrder { user, order } => self.cancel_order(*user, order, now, event),
             Command::CancelAllOrders { user, instrument, side } => {
                 self.cancel_all_orders(*user, *instrument, *side, now, event)
             }
@@ -181,6 +181,7 @@ impl Engine {
     }
 
     /// The command is accepted: from here on it may change state, and nothing may refuse it any more.
+    #[inline(always)]
     fn begin(&mut self, now: i64, event: &mut Event) {
         self.event_seq += 1;
         self.time_unix_ns = now;
@@ -269,6 +270,7 @@ impl Engine {
     }
 }
 
+#[inline(always)]
 fn accepted(outcome: Outcome, event: &mut Event) -> Result<Applied, Refusal> {
     event.outcome = outcome;
     Ok(Applied::Event)

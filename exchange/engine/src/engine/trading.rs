@@ -15,6 +15,7 @@ use crate::types::{
 use crate::user::User;
 
 impl Engine {
+    #[inline(never)]
     pub(super) fn insert_order(
         &mut self,
         command: &InsertOrder,
@@ -145,6 +146,7 @@ impl Engine {
     }
 
     /// Refuses an order that would rest where there is no room for it.
+    #[inline(always)]
     fn check_room(&self, user: &User, listing: &Listing, taker: &Taker, continuous: bool) -> Result<(), Refusal> {
         let limits = &self.limits;
         let full = if user.open_orders >= limits.open_orders_per_user_max {
@@ -156,6 +158,11 @@ impl Engine {
         } else {
             return Ok(());
         };
+        self.refuse_for_room(taker, continuous, full)
+    }
+
+    #[cold]
+    fn refuse_for_room(&self, taker: &Taker, continuous: bool, full: (&'static str, u32)) -> Result<(), Refusal> {
         if continuous && !self.would_rest(taker) {
             return Ok(());
         }
@@ -170,6 +177,7 @@ impl Engine {
         prospect.left > 0 && !prospect.stopped
     }
 
+    #[inline(never)]
     pub(super) fn amend_order(
         &mut self,
         command: &AmendOrder,
@@ -284,14 +292,15 @@ impl Engine {
         accepted(Outcome::Amended(outcome_of(&order)), event)
     }
 
+    #[inline(never)]
     pub(super) fn cancel_order(
         &mut self,
         user: UserId,
-        order: OrderRef,
+        order: &OrderRef,
         now: i64,
         event: &mut Event,
     ) -> Result<Applied, Refusal> {
-        let slot = self.own_order(user, &order)?;
+        let slot = self.own_order(user, order)?;
         self.begin(now, event);
         if !fault!(CancelsUncounted) {
             self.count_message(user);
@@ -355,6 +364,7 @@ impl Engine {
     }
 
     /// Slot of a user's open order.
+    #[inline(always)]
     fn own_order(&self, user: UserId, order: &OrderRef) -> Result<u32, Refusal> {
         if matches!(order, OrderRef::Client(id) if id.is_empty()) {
             return Err(InvalidField::new("client_order_id", "1 to 36 bytes").into());
@@ -364,6 +374,7 @@ impl Engine {
     }
 
     /// The same, for any user and reference.
+    #[inline(always)]
     pub(super) fn find_open(&self, user: UserId, order: &OrderRef) -> Option<u32> {
         let id = match order {
             OrderRef::Id(id) => *id,
@@ -398,21 +409,28 @@ impl Market<'_> {
 }
 
 /// The answer to the retry of an insert.
+#[inline(always)]
 fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, Refusal> {
-    let Some(first) = user.client_ids.get(&command.client_order_id) else {
-        return Ok(None);
-    };
+    match user.client_ids.get(&command.client_order_id) {
+        None => Ok(None),
+        Some(first) => repeated(first, command).map(Some),
+    }
+}
+
+#[cold]
+fn repeated(first: &FirstInsert, command: &InsertOrder) -> Result<Applied, Refusal> {
     if (first.instrument, first.terms) != (command.instrument, command.terms) {
         return Err(Refusal::ClientIdReused);
     }
-    Ok(Some(Applied::OrderRepeated {
+    Ok(Applied::OrderRepeated {
         order_id: first.order_id,
         event_seq: first.event_seq,
         report_seq: first.report_seq,
-    }))
+    })
 }
 
 /// Whether an order has a level to rest at, or there is room for one more after `leaving` went.
+#[inline(always)]
 fn level_fits(listing: &Listing, side: Side, price_e4: i64, leaving: usize, levels_max: u32) -> bool {
     listing.book.level_count(side) - leaving < levels_max as usize || listing.book.level(side, price_e4).is_some()
 }

@@ -208,6 +208,7 @@ impl Engine {
     }
 
     /// Counts an accepted message.
+    #[inline]
     pub(crate) fn count_message(&mut self, user: UserId) {
         let moments_max = self.limits.rolling_window_moments_max;
         if let Some(messages) = &mut self.users[user.0 as usize].messages {
@@ -216,7 +217,14 @@ impl Engine {
     }
 
     /// Counts what an accepted insert or amend adds, its message included.
+    #[inline(always)]
     pub(crate) fn count_added(&mut self, user: UserId, account: u32, added: &Added) {
+        if self.users[user.0 as usize].messages.is_some() || self.accounts[account as usize].risk.is_some() {
+            self.count_in_windows(user, account, added);
+        }
+    }
+
+    fn count_in_windows(&mut self, user: UserId, account: u32, added: &Added) {
         if !(fault!(AmendsUncounted) && added.order_quantity > 0) {
             self.count_message(user);
         }
