@@ -222,15 +222,23 @@ impl Market<'_> {
         let multiplier = self.listing.instrument.multiplier;
         let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
         let wrong_by = paid(order, trade.quantity, multiplier, amount_e4) - amount_e4;
-        self.accounts[account as usize].trade(order.side, 0, wrong_by);
+        let paid_wrong = if order.side == Side::Buy { wrong_by } else { -wrong_by };
+        self.accounts[account as usize].trade(0, paid_wrong);
     }
 
     /// After a resting order's fill.
     pub(crate) fn after_fill(&mut self, slot: u32, order: &Order) {
         if fault!(PartialFillLosesPlace) && order.status == OrderStatus::Open {
-            self.leave_book(slot);
-            self.enter_book(slot);
+            self.goes_behind(slot);
         }
+    }
+
+    /// An order leaves its place for the last one at its price, which changes nothing that is told.
+    fn goes_behind(&mut self, slot: u32) {
+        let notes = self.listing.book.note_count();
+        self.leave_book(slot);
+        self.enter_book(slot);
+        self.listing.book.forget_notes(notes);
     }
 
     /// When an order comes to rest.
@@ -278,8 +286,7 @@ impl Market<'_> {
             // The youngest comes to stand where the cancelled one stood.
             younger.pop();
             for slot in younger {
-                self.leave_book(slot);
-                self.enter_book(slot);
+                self.goes_behind(slot);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Price-time priority, self-trade prevention, and the uncross of a call auction.
 
 use crate::book::{index, rank};
-use crate::engine::{Engine, Market, report};
+use crate::engine::{Engine, Market, report, tell};
 use crate::event::Event;
 use crate::position::amount_e4;
 use crate::types::{CancelReason, InstrumentId, Order, OrderStatus, OrderType, SelfTradePrevention, Side, UserId};
@@ -122,26 +122,23 @@ impl Engine {
 }
 
 impl Market<'_> {
-    /// Whether an incoming order meets any other.
+    /// Matches an incoming open order; tells whether self-trade prevention stopped it. The levels of the
+    /// other side that this changes are told, best first.
     #[inline(always)]
-    pub(crate) fn meets(&self, order: &Order) -> bool {
-        let limit = limit_rank(order.side, order.order_type, order.price_e4);
-        self.listing.book.best_within(order.side.opposite(), limit).is_some()
-    }
-
-    /// Matches an incoming order; tells whether self-trade prevention stopped it.
     pub(crate) fn match_incoming(&mut self, order: &mut Order, account: u32, event: &mut Event) -> bool {
         let opposite = order.side.opposite();
         let limit = limit_rank(order.side, order.order_type, order.price_e4);
         let incoming = (order.order_id, order.user);
-        while order.status == OrderStatus::Open {
+        let mut filled_quantity = order.filled_quantity;
+        let (mut lots, mut paid_e4) = (0, 0);
+        let stopped = loop {
             let Some(level) = self.listing.book.best_within(opposite, limit) else {
-                break;
+                break false;
             };
             let (slot, price_e4) = (level.head, level.price_e4);
             #[cfg(feature = "faults")]
             let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
-                break;
+                break false;
             };
             let node = self.orders.node(slot);
             let (resting, resting_open) = ((node.id, node.user), i64::from(node.open));
@@ -150,37 +147,52 @@ impl Market<'_> {
             let is_own = crate::faults::is_own(order, self.orders.order(slot), is_own);
             if is_own {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
-                    self.cancel_resting(slot, CancelReason::SelfTrade, event);
+                    self.cancel_own(slot, event);
                 }
                 if order.self_trade_prevention != SelfTradePrevention::CancelResting {
-                    return true;
+                    break true;
                 }
                 continue;
             }
-            let quantity = (order.quantity - order.filled_quantity).min(resting_open);
+            let quantity = (order.quantity - filled_quantity).min(resting_open);
             let (bid, ask) = match order.side {
                 Side::Buy => (incoming, resting),
                 Side::Sell => (resting, incoming),
             };
             let trade = self.trade((price_e4, quantity), bid, ask, Some(order.side), event);
-            self.fill_resting(slot, &trade, event);
-            self.settle(order.side, account, &trade);
+            let level = self.fill_alone(slot, &trade, event);
+            tell(level, event);
+            let exchanged = self.exchanged(order.side, &trade);
+            (lots, paid_e4) = (lots + exchanged.0, paid_e4 + exchanged.1);
             #[cfg(feature = "faults")]
             self.after_settle(order, account, &trade);
-            let filled_quantity = order.filled_quantity + quantity;
-            let status = match filled_quantity == order.quantity {
-                true => OrderStatus::Filled,
-                false => OrderStatus::Open,
-            };
+            filled_quantity += quantity;
+            let is_whole = filled_quantity == order.quantity;
             let after = Order {
                 filled_quantity,
-                status,
+                status: if is_whole {
+                    OrderStatus::Filled
+                } else {
+                    OrderStatus::Open
+                },
                 ..*order
             };
             report(self.user(incoming.1), trade.report(true), after, event);
-            (order.filled_quantity, order.status) = (filled_quantity, status);
-        }
-        false
+            if is_whole {
+                order.status = OrderStatus::Filled;
+                break false;
+            }
+        };
+        order.filled_quantity = filled_quantity;
+        self.accounts[account as usize].trade(lots, paid_e4);
+        stopped
+    }
+
+    /// Self-trade prevention cancels a resting order.
+    #[cold]
+    fn cancel_own(&mut self, slot: u32, event: &mut Event) {
+        let level = self.cancel_alone(slot, CancelReason::SelfTrade, event);
+        tell(level, event);
     }
 
     /// Trades what is crossed at one price, best bid with best ask, oldest first.
@@ -206,8 +218,8 @@ impl Market<'_> {
             let names = ((bid.id, bid.user), (ask.id, ask.user));
             let price_e4 = fault!(UncrossAtAsks, self.orders.order(ask_slot).price_e4, auction.price_e4);
             let trade = self.trade((price_e4, quantity), names.0, names.1, None, event);
-            self.fill_resting(bid_slot, &trade, event);
-            self.fill_resting(ask_slot, &trade, event);
+            self.fill_in_auction(bid_slot, &trade, event);
+            self.fill_in_auction(ask_slot, &trade, event);
         }
     }
 }

@@ -52,19 +52,12 @@ impl Account {
         self.open_amount_e4 += amount_e4;
     }
 
-    /// Its side of a trade.
+    /// Lots from trades, and what was paid for them; both below zero for those that were sold.
     #[inline(always)]
-    pub(crate) fn trade(&mut self, side: Side, quantity: i64, amount_e4: i128) {
-        match side {
-            _ if fault!(PositionsForgotten) => {}
-            Side::Buy => {
-                self.quantity += i128::from(quantity);
-                self.cash_e4 -= amount_e4;
-            }
-            Side::Sell => {
-                self.quantity -= i128::from(quantity);
-                self.cash_e4 += amount_e4;
-            }
+    pub(crate) fn trade(&mut self, lots: i64, paid_e4: i128) {
+        if !fault!(PositionsForgotten) {
+            self.quantity += i128::from(lots);
+            self.cash_e4 -= paid_e4;
         }
     }
 

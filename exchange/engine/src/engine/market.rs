@@ -1,11 +1,11 @@
 //! One book, and all that a change of its orders touches.
 
 use crate::engine::Engine;
-use crate::event::{Event, Report, ReportKind, Trade};
+use crate::event::{BookChange, Event, Report, ReportKind, Trade};
 use crate::instrument::Listing;
 use crate::order::Orders;
 use crate::position::Account;
-use crate::types::{InstrumentId, Order, OrderId, Side, TradeId, UserId};
+use crate::types::{InstrumentId, Level, Order, OrderId, Side, TradeId, TradingPhase, UserId};
 use crate::user::User;
 
 /// Parts of the engine, each borrowed by itself, so that what is found once in a command stays at hand.
@@ -104,16 +104,20 @@ impl Market<'_> {
         }
     }
 
-    /// Money and lots of one side of a trade.
+    /// Lots that one side of a trade gets, and what it pays for them, in 1e-4: below zero for a seller.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, side: Side, account: u32, trade: &Execution) {
+    pub(crate) fn exchanged(&self, side: Side, trade: &Execution) -> (i64, i128) {
         let multiplier = self.listing.instrument.multiplier;
-        // Of a price between those of two orders, for no more than the lots of either: 64 bits hold it.
+        let lots = match side {
+            Side::Buy => trade.quantity,
+            Side::Sell => -trade.quantity,
+        };
+        // At a price between those of two orders, for no more than the lots of either: 64 bits hold it.
         #[cfg(not(feature = "faults"))]
-        let amount_e4 = i128::from(trade.price_e4 * trade.quantity * multiplier);
+        let paid_e4 = i128::from(trade.price_e4 * lots * multiplier);
         #[cfg(feature = "faults")]
-        let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
-        self.accounts[account as usize].trade(side, trade.quantity, amount_e4);
+        let paid_e4 = i128::from(trade.price_e4) * i128::from(lots) * i128::from(multiplier);
+        (lots, paid_e4)
     }
 
     /// What so many lots of a resting order add to the amount of open orders.
@@ -125,6 +129,46 @@ impl Market<'_> {
         #[cfg(feature = "faults")]
         let amount_e4 = crate::faults::outstanding(order, self.listing.amount_e4(order.price_e4, quantity));
         amount_e4
+    }
+
+    /// Tells the levels that a command over one order changed: `traded` of the other side, then those of
+    /// the order's own side, each best first.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, side: Side, traded: usize, event: &mut Event) {
+        let changed = event.levels.len();
+        if changed == 0 {
+            return;
+        }
+        let bids = match side {
+            Side::Buy => {
+                if traded > 0 && traded < changed {
+                    event.levels.rotate_left(traded);
+                }
+                changed - traded
+            }
+            Side::Sell => traded,
+        };
+        self.listing.book_seq += 1;
+        event.books.push(BookChange {
+            instrument: self.listing.instrument.id,
+            book_seq: self.listing.book_seq,
+            phase: None,
+            bids: 0..bids as u32,
+            asks: bids as u32..changed as u32,
+            indicative: match self.listing.phase() {
+                TradingPhase::Auction => self.listing.indicative(),
+                TradingPhase::Continuous | TradingPhase::Halted | TradingPhase::Closed => None,
+            },
+        });
+    }
+}
+
+/// Tells a level's new totals, after those of better levels.
+#[inline(always)]
+pub(crate) fn tell(level: Level, event: &mut Event) {
+    match event.levels.last_mut() {
+        Some(last) if last.price_e4 == level.price_e4 => *last = level,
+        _ => event.levels.push(level),
     }
 }
 

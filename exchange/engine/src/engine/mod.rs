@@ -6,7 +6,7 @@ mod query;
 mod resting;
 mod trading;
 
-pub(crate) use market::{Execution, Market, report};
+pub(crate) use market::{Execution, Market, report, tell};
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,7 @@ use crate::limits::Limits;
 use crate::order::{Orders, slot_of};
 use crate::position::Account;
 use crate::refusal::Refusal;
-use crate::types::{
-    ClientRequestId, Instrument, InstrumentId, Level, Order, OrderId, Side, Symbol, TradingPhase, UserId, Username,
-};
+use crate::types::{ClientRequestId, Instrument, InstrumentId, Order, OrderId, Symbol, TradingPhase, UserId, Username};
 use crate::user::User;
 
 /// Vacant slots that inserts before the one that is prefetched for are going to take, about.
@@ -136,6 +134,17 @@ impl Engine {
             _ => input.time_unix_ns.max(self.time_unix_ns),
         };
         match &input.command {
+            Command::InsertOrder(command) => self.insert_order(command, now, event),
+            Command::AmendOrder(command) => self.amend_order(command, now, event),
+            Command::CancelOrder { user, order } => self.cancel_order(*user, order, now, event),
+            command => self.apply_rare(command, now, event),
+        }
+    }
+
+    /// Commands that are not what an exchange does all day; apart, so that [`Engine::apply`] is short.
+    #[inline(never)]
+    fn apply_rare(&mut self, command: &Command, now: i64, event: &mut Event) -> Result<Applied, Refusal> {
+        match command {
             Command::RegisterUser { username } => self.register_user(*username, now, event),
             Command::CreateInstrument(command) => self.create_instrument(command, now, event),
             Command::SetTradingPhase { instrument, phase } => self.set_trading_phase(*instrument, *phase, now, event),
@@ -212,26 +221,6 @@ impl Engine {
         {
             change.indicative = listing.indicative();
         }
-    }
-
-    /// The same for an event that changed one level and nothing else.
-    #[inline(always)]
-    fn publish_alone(&mut self, instrument: InstrumentId, (side, level): (Side, Level), event: &mut Event) {
-        let listing = &mut self.listings[instrument.0 as usize];
-        listing.book_seq += 1;
-        let bids = u32::from(side == Side::Buy);
-        event.levels.push(level);
-        event.books.push(BookChange {
-            instrument,
-            book_seq: listing.book_seq,
-            phase: None,
-            bids: 0..bids,
-            asks: bids..1,
-            indicative: match listing.phase() {
-                TradingPhase::Auction => listing.indicative(),
-                TradingPhase::Continuous | TradingPhase::Halted | TradingPhase::Closed => None,
-            },
-        });
     }
 
     /// The same for all books of a command over many of them, by instrument.

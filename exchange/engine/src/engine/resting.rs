@@ -8,7 +8,7 @@ use crate::engine::market::report;
 use crate::engine::{Engine, Execution, Market};
 use crate::event::{Event, ReportKind};
 use crate::order::{Details, NIL};
-use crate::types::{CancelReason, Level, Order, OrderStatus, Side};
+use crate::types::{CancelReason, Level, Order, OrderStatus};
 
 impl Market<'_> {
     /// A new order with its owner's highest id takes its slot and its place in the owner's list.
@@ -43,7 +43,7 @@ impl Market<'_> {
         self.add_open(slot, open);
     }
 
-    /// The same as an event's only change of the book; tells the level.
+    /// The same where the level has no other change in the event; gives back its totals.
     #[inline(always)]
     pub(crate) fn enter_book_alone(&mut self, slot: u32, order: &Order) -> Level {
         let (side, price_e4, open) = (order.side, order.price_e4, order.open_quantity());
@@ -72,9 +72,40 @@ impl Market<'_> {
         order.event_seq = self.event_seq;
     }
 
-    /// A resting order trades.
+    /// A resting order trades with an incoming one; gives back its level's totals.
     #[inline(always)]
-    pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Execution, event: &mut Event) {
+    pub(crate) fn fill_alone(&mut self, slot: u32, trade: &Execution, event: &mut Event) -> Level {
+        let order = self.fill(slot, trade, event);
+        let book = &mut self.listing.book;
+        let level = if order.status == OrderStatus::Filled {
+            let level = book.remove_alone(self.orders.nodes(), slot);
+            self.forget(slot);
+            level
+        } else {
+            book.reduce_alone(self.orders.nodes(), slot, trade.quantity as u32)
+        };
+        #[cfg(feature = "faults")]
+        self.after_fill(slot, &order);
+        level
+    }
+
+    /// A resting order trades in an uncross.
+    pub(crate) fn fill_in_auction(&mut self, slot: u32, trade: &Execution, event: &mut Event) {
+        let order = self.fill(slot, trade, event);
+        let book = &mut self.listing.book;
+        if order.status == OrderStatus::Filled {
+            book.remove(self.orders.nodes(), slot);
+            self.forget(slot);
+        } else {
+            book.reduce(self.orders.nodes(), slot, trade.quantity as u32);
+        }
+        #[cfg(feature = "faults")]
+        self.after_fill(slot, &order);
+    }
+
+    /// Sums, report and own numbers of a resting order that trades; gives it back as it is then.
+    #[inline(always)]
+    fn fill(&mut self, slot: u32, trade: &Execution, event: &mut Event) -> Order {
         let account = self.orders.node(slot).account;
         let order = self.orders.order(slot);
         let filled_quantity = order.filled_quantity + trade.quantity;
@@ -90,21 +121,16 @@ impl Market<'_> {
             ..*order
         };
         self.count_open(&order, account, fault!(FillNotReleased, 0, -trade.quantity));
-        self.settle(order.side, account, trade);
+        let (lots, paid_e4) = self.exchanged(order.side, trade);
+        self.accounts[account as usize].trade(lots, paid_e4);
         #[cfg(feature = "faults")]
         self.after_settle(&order, account, trade);
         report(self.user(order.user), trade.report(false), order, event);
-        if is_whole {
-            self.listing.book.remove(self.orders.nodes(), slot);
-            self.forget(slot);
-        } else {
-            let quantity = trade.quantity as u32;
-            self.listing.book.reduce(self.orders.nodes(), slot, quantity);
+        if !is_whole {
             let resting = self.orders.order_mut(slot);
             (resting.filled_quantity, resting.event_seq) = (filled_quantity, order.event_seq);
         }
-        #[cfg(feature = "faults")]
-        self.after_fill(slot, &order);
+        order
     }
 
     /// A resting order ends untraded.
@@ -114,13 +140,13 @@ impl Market<'_> {
         self.forget(slot);
     }
 
-    /// The same as an event's only change of the book; tells the level.
+    /// The same where the level has no change in the event but such ones; gives back its totals.
     #[inline(always)]
-    pub(crate) fn cancel_alone(&mut self, slot: u32, reason: CancelReason, event: &mut Event) -> (Side, Level) {
+    pub(crate) fn cancel_alone(&mut self, slot: u32, reason: CancelReason, event: &mut Event) -> Level {
         self.end(slot, reason, event);
-        let change = self.listing.book.remove_alone(self.orders.nodes(), slot);
+        let level = self.listing.book.remove_alone(self.orders.nodes(), slot);
         self.forget(slot);
-        change
+        level
     }
 
     /// Sums and report of an order that is cancelled.

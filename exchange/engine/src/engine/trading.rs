@@ -1,11 +1,11 @@
 //! Insert, amend, cancel.
 
 use crate::client_ids::{FirstInsert, IdPlace};
-use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
+use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef, OrderTerms};
 use crate::engine::{Applied, Engine, Market, accepted, report};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
 use crate::instrument::Listing;
-use crate::matching::Taker;
+use crate::matching::{Taker, limit_rank};
 use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
@@ -30,11 +30,12 @@ impl Engine {
         self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
-        if let Some(repeated) = first_answer(user, command)? {
+        if let Some(first) = user.client_ids.get(&command.client_order_id) {
+            let answer = repeated(first, command)?;
             if fault!(RetriesCount) {
                 self.count_message(command.user);
             }
-            return Ok(repeated);
+            return Ok(answer);
         }
         user.check_not_suspended()?;
         let phase = listing.phase();
@@ -45,18 +46,39 @@ impl Engine {
             TradingPhase::Halted if may_rest && fault!(HaltTakesOrders) => {}
             TradingPhase::Auction | TradingPhase::Halted | TradingPhase::Closed => return Err(listing.phase_forbids()),
         }
-        let taker = Taker {
-            user: command.user,
-            instrument: command.instrument,
-            side: terms.side,
-            order_type: terms.order_type,
-            price_e4: terms.price_e4,
-            quantity: terms.quantity,
-            self_trade_prevention: terms.self_trade_prevention,
+        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
+        let crosses = continuous && {
+            let limit_rank = limit_rank(terms.side, terms.order_type, terms.price_e4);
+            listing.book.best_within(terms.side.opposite(), limit_rank).is_some()
         };
-        // Written well before it is copied: a copy does not wait for what is in the cache.
-        let mut order = Order {
-            order_id: self.orders.peek_id(),
+        if crosses && terms.post_only {
+            return Err(Refusal::WouldCross);
+        }
+        if terms.time_in_force == TimeInForce::FillOrKill && !self.can_fill(&taker_of(command)) {
+            return Err(Refusal::CannotFill);
+        }
+        let account = user.account(command.instrument);
+        let added = match self.is_limited(user, account) {
+            true => Some(self.judge(command, account, now)?),
+            false => None,
+        };
+        if may_rest {
+            self.check_room(user, listing, command, continuous)?;
+        }
+        if self.orders.ids_exhausted() {
+            return Err(Refusal::Capacity {
+                limit_name: "order_ids",
+                limit: ORDER_SEQUENCE_MAX,
+            });
+        }
+
+        self.begin(now, event);
+        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
+        if let Some(added) = added {
+            self.count_added(command.user, account, &added);
+        }
+        let order = Order {
+            order_id: self.orders.next_id(),
             user: command.user,
             client_order_id: command.client_order_id,
             instrument: command.instrument,
@@ -70,46 +92,9 @@ impl Engine {
             time_in_force: terms.time_in_force,
             post_only: terms.post_only,
             self_trade_prevention: terms.self_trade_prevention,
-            event_seq: self.event_seq + 1,
+            event_seq: self.event_seq,
         };
-        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
-        if continuous && terms.post_only && self.would_cross(&taker) {
-            return Err(Refusal::WouldCross);
-        }
-        if terms.time_in_force == TimeInForce::FillOrKill && !self.can_fill(&taker) {
-            return Err(Refusal::CannotFill);
-        }
-        let amount_e4 = match terms.order_type {
-            OrderType::Limit => listing.amount_e4(terms.price_e4, terms.quantity),
-            OrderType::Market if !fault!(MarketAmountFree) && self.amount_matters(command.user, command.instrument) => {
-                self.prospect(&taker).amount_e4
-            }
-            OrderType::Market => 0,
-        };
-        let added = Added {
-            side: terms.side,
-            quantity: fault!(CountsWhatRests, self.prospect(&taker).left, terms.quantity),
-            amount_e4,
-            order_quantity: 0,
-        };
-        let account = user.account(command.instrument);
-        self.check_limits(command.user, command.instrument, account, &added, now)?;
-        if may_rest {
-            self.check_room(user, listing, &taker, continuous)?;
-        }
-        if self.orders.ids_exhausted() {
-            return Err(Refusal::Capacity {
-                limit_name: "order_ids",
-                limit: ORDER_SEQUENCE_MAX,
-            });
-        }
-
-        self.begin(now, event);
-        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
-        self.count_added(command.user, account, &added);
-        self.orders.next_id();
-        let mut market = self.market(command.instrument);
-        let user = market.user(command.user);
+        let user = &mut self.users[command.user.0 as usize];
         let report_seq = report(user, ReportKind::Accepted, order, event);
         let mut client_id = IdPlace::NONE;
         if !command.client_order_id.is_empty() {
@@ -122,48 +107,101 @@ impl Engine {
             };
             client_id = user.client_ids.open(command.client_order_id, first);
         }
-        if continuous && market.meets(&order) || !may_rest {
-            market.trade_incoming(&mut order, account, continuous, event);
+        if crosses || !may_rest {
+            return self.trade_new(order, account, client_id, continuous, event);
         }
-        if order.status != OrderStatus::Open {
-            let kept = market.client_ids_kept;
-            market.user(order.user).client_ids.done(client_id, kept);
-            market.orders.release(order.order_id);
-            self.publish(command.instrument, None, event);
-        } else {
+        #[cfg(feature = "faults")]
+        Market::comes_to_rest(&order);
+        let mut market = self.market(command.instrument);
+        let slot = market.link(&order, account, client_id);
+        let level = market.enter_book_alone(slot, &order);
+        event.levels.push(level);
+        market.publish(order.side, 0, event);
+        accepted(Outcome::Inserted(outcome_of(&order)), event)
+    }
+
+    /// Matches a new order; what is left of it rests if it may.
+    #[inline(never)]
+    fn trade_new(
+        &mut self,
+        mut order: Order,
+        account: u32,
+        client_id: IdPlace,
+        continuous: bool,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        let mut market = self.market(order.instrument);
+        market.trade_incoming(&mut order, account, continuous, event);
+        let traded = event.levels.len();
+        if order.status == OrderStatus::Open {
             #[cfg(feature = "faults")]
             Market::comes_to_rest(&order);
             let slot = market.link(&order, account, client_id);
-            if market.listing.book.is_noted() {
-                market.enter_book(slot);
-                self.publish(command.instrument, None, event);
-            } else {
-                let level = market.enter_book_alone(slot, &order);
-                self.publish_alone(command.instrument, (order.side, level), event);
-            }
+            let level = market.enter_book_alone(slot, &order);
+            event.levels.push(level);
+        } else {
+            let kept = market.client_ids_kept;
+            market.user(order.user).client_ids.done(client_id, kept);
+            market.orders.release(order.order_id);
         }
+        market.publish(order.side, traded, event);
         accepted(Outcome::Inserted(outcome_of(&order)), event)
+    }
+
+    /// What an insert adds, where the limits allow it.
+    #[inline(never)]
+    fn judge(&self, command: &InsertOrder, account: Option<u32>, now: i64) -> Result<Added, Refusal> {
+        let terms = &command.terms;
+        let amount_e4 = match terms.order_type {
+            OrderType::Limit => self
+                .known_listing(command.instrument)?
+                .amount_e4(terms.price_e4, terms.quantity),
+            OrderType::Market if !fault!(MarketAmountFree) && self.amount_matters(command.user, command.instrument) => {
+                self.prospect(&taker_of(command)).amount_e4
+            }
+            OrderType::Market => 0,
+        };
+        let added = Added {
+            side: terms.side,
+            quantity: fault!(CountsWhatRests, self.prospect(&taker_of(command)).left, terms.quantity),
+            amount_e4,
+            order_quantity: 0,
+        };
+        self.check_limits(command.user, command.instrument, account, &added, now)?;
+        Ok(added)
     }
 
     /// Refuses an order that would rest where there is no room for it.
     #[inline(always)]
-    fn check_room(&self, user: &User, listing: &Listing, taker: &Taker, continuous: bool) -> Result<(), Refusal> {
+    fn check_room(
+        &self,
+        user: &User,
+        listing: &Listing,
+        command: &InsertOrder,
+        continuous: bool,
+    ) -> Result<(), Refusal> {
+        let OrderTerms { side, price_e4, .. } = command.terms;
         let limits = &self.limits;
         let full = if user.open_orders >= limits.open_orders_per_user_max {
             ("open_orders_per_user_max", limits.open_orders_per_user_max)
         } else if self.orders.len() >= self.orders.slots_max() as usize {
             ("open_orders_max", self.orders.slots_max())
-        } else if !level_fits(listing, taker.side, taker.price_e4, 0, limits.price_levels_per_side_max) {
+        } else if !level_fits(listing, side, price_e4, 0, limits.price_levels_per_side_max) {
             ("price_levels_per_side_max", limits.price_levels_per_side_max)
         } else {
             return Ok(());
         };
-        self.refuse_for_room(taker, continuous, full)
+        self.refuse_for_room(command, continuous, full)
     }
 
     #[cold]
-    fn refuse_for_room(&self, taker: &Taker, continuous: bool, full: (&'static str, u32)) -> Result<(), Refusal> {
-        if continuous && !self.would_rest(taker) {
+    fn refuse_for_room(
+        &self,
+        command: &InsertOrder,
+        continuous: bool,
+        full: (&'static str, u32),
+    ) -> Result<(), Refusal> {
+        if continuous && !self.would_rest(&taker_of(command)) {
             return Ok(());
         }
         Err(Refusal::Capacity {
@@ -205,10 +243,10 @@ impl Engine {
             self.check_message_rate(command.user, now)?;
             self.begin(now, event);
             self.count_message(command.user);
-            let change = self
-                .market(order.instrument)
-                .cancel_alone(slot, CancelReason::User, event);
-            self.publish_alone(order.instrument, change, event);
+            let mut market = self.market(order.instrument);
+            let level = market.cancel_alone(slot, CancelReason::User, event);
+            event.levels.push(level);
+            market.publish(order.side, 0, event);
             let ended = OrderOutcome {
                 order_id: order.order_id,
                 status: OrderStatus::Cancelled(CancelReason::User),
@@ -282,13 +320,15 @@ impl Engine {
         #[cfg(feature = "faults")]
         crate::faults::amended(&mut order);
         market.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
+        let traded = event.levels.len();
         *market.orders.order_mut(slot) = order;
         if order.status == OrderStatus::Open {
             market.enter_book(slot);
         } else {
             market.forget(slot);
         }
-        self.publish(order.instrument, None, event);
+        market.listing.book.take_changes(&mut event.levels);
+        market.publish(order.side, traded, event);
         accepted(Outcome::Amended(outcome_of(&order)), event)
     }
 
@@ -305,11 +345,18 @@ impl Engine {
         if !fault!(CancelsUncounted) {
             self.count_message(user);
         }
-        let order = self.orders.order(slot);
-        let (id, instrument, open_quantity) = (order.order_id, order.instrument, order.open_quantity());
-        let change = self.market(instrument).cancel_alone(slot, CancelReason::User, event);
-        self.publish_alone(instrument, change, event);
-        accepted(Outcome::Cancelled(id, open_quantity), event)
+        let Order {
+            order_id,
+            instrument,
+            side,
+            ..
+        } = *self.orders.order(slot);
+        let open_quantity = i64::from(self.orders.node(slot).open);
+        let mut market = self.market(instrument);
+        let level = market.cancel_alone(slot, CancelReason::User, event);
+        event.levels.push(level);
+        market.publish(side, 0, event);
+        accepted(Outcome::Cancelled(order_id, open_quantity), event)
     }
 
     pub(super) fn cancel_all_orders(
@@ -387,6 +434,7 @@ impl Engine {
 
 impl Market<'_> {
     /// Matches an incoming order where the phase says so, and ends what may not rest of it.
+    #[inline(always)]
     fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
         let stopped = continuous && self.match_incoming(order, account, event);
         if order.status != OrderStatus::Open {
@@ -408,15 +456,21 @@ impl Market<'_> {
     }
 }
 
-/// The answer to the retry of an insert.
-#[inline(always)]
-fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, Refusal> {
-    match user.client_ids.get(&command.client_order_id) {
-        None => Ok(None),
-        Some(first) => repeated(first, command).map(Some),
+/// A new order as matching sees it.
+fn taker_of(command: &InsertOrder) -> Taker {
+    let terms = &command.terms;
+    Taker {
+        user: command.user,
+        instrument: command.instrument,
+        side: terms.side,
+        order_type: terms.order_type,
+        price_e4: terms.price_e4,
+        quantity: terms.quantity,
+        self_trade_prevention: terms.self_trade_prevention,
     }
 }
 
+/// The answer to the retry of an insert.
 #[cold]
 fn repeated(first: &FirstInsert, command: &InsertOrder) -> Result<Applied, Refusal> {
     if (first.instrument, first.terms) != (command.instrument, command.terms) {

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::refusal::{LimitBreach, Refusal};
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, RollingWindowLimit, Side, UserId};
+use crate::user::User;
 
 /// What a command would add; 0 and less is not judged. One message in any case.
 #[derive(Clone, Copy, Debug)]
@@ -70,27 +71,18 @@ impl Name {
 }
 
 impl Engine {
-    /// Judges what a command would add at a moment: the user's limits, then those in the instrument,
-    /// where the user has the account.
+    /// Whether any limit or window of a user, or of its account in an instrument, concerns an order there.
     #[inline(always)]
-    pub(crate) fn check_limits(
-        &self,
-        user: UserId,
-        instrument: InstrumentId,
-        account: Option<u32>,
-        added: &Added,
-        now: i64,
-    ) -> Result<(), Refusal> {
-        let is_limited_here = || account.is_some_and(|at| self.accounts[at as usize].risk.is_some());
-        if cfg!(feature = "faults") || self.users[user.0 as usize].is_limited() || is_limited_here() {
-            self.check_all_limits(user, instrument, account, added, now)
-        } else {
-            Ok(())
-        }
+    pub(crate) fn is_limited(&self, user: &User, account: Option<u32>) -> bool {
+        cfg!(feature = "faults")
+            || user.is_limited()
+            || account.is_some_and(|account| self.accounts[account as usize].risk.is_some())
     }
 
+    /// Judges what a command would add at a moment: the user's limits, then those in the instrument,
+    /// where the user has the account.
     #[inline(never)]
-    fn check_all_limits(
+    pub(crate) fn check_limits(
         &self,
         user: UserId,
         instrument: InstrumentId,
@@ -217,14 +209,7 @@ impl Engine {
     }
 
     /// Counts what an accepted insert or amend adds, its message included.
-    #[inline(always)]
     pub(crate) fn count_added(&mut self, user: UserId, account: u32, added: &Added) {
-        if self.users[user.0 as usize].messages.is_some() || self.accounts[account as usize].risk.is_some() {
-            self.count_in_windows(user, account, added);
-        }
-    }
-
-    fn count_in_windows(&mut self, user: UserId, account: u32, added: &Added) {
         if !(fault!(AmendsUncounted) && added.order_quantity > 0) {
             self.count_message(user);
         }
