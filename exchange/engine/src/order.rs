@@ -181,6 +181,12 @@ impl<D: Clone> Orders<D> {
     /// Fills the slot of an id; the book does the rest of its node.
     #[inline(always)]
     pub(crate) fn put(&mut self, id: OrderId, user: UserId, account: u32, details: D) -> u32 {
+        self.put_with(id, user, account, || details.clone())
+    }
+
+    /// The same with details that are made in their place.
+    #[inline(always)]
+    pub(crate) fn put_with(&mut self, id: OrderId, user: UserId, account: u32, details: impl Fn() -> D) -> u32 {
         let slot = slot_of(id);
         let node = &mut self.nodes[slot as usize];
         debug_assert_eq!(node.id, OrderId(0), "a slot holds one order");
@@ -189,8 +195,8 @@ impl<D: Clone> Orders<D> {
             return slot;
         }
         match self.details.get_mut(slot as usize) {
-            Some(place) => *place = details,
-            None => self.put_behind(slot, details),
+            Some(place) => *place = details(),
+            None => self.put_behind(slot, details()),
         }
         slot
     }

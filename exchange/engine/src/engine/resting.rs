@@ -16,13 +16,13 @@ impl Market<'_> {
     pub(crate) fn link(&mut self, order: &Order, account: u32, client_id: IdPlace) -> u32 {
         let user = self.user(order.user);
         let before = user.last_order;
-        let details = Details {
+        let details = || Details {
             order: *order,
             client_id,
             user_prev: before,
             user_next: NIL,
         };
-        let slot = self.orders.put(order.order_id, order.user, account, details);
+        let slot = self.orders.put_with(order.order_id, order.user, account, details);
         let user = self.user(order.user);
         user.last_order = slot;
         user.open_orders += 1;
