@@ -30,7 +30,9 @@ impl Engine {
         self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
-        if let Some(first) = user.client_ids.get(&command.client_order_id) {
+        let client_order_id = Some(&command.client_order_id).filter(|id| !id.is_empty());
+        let hashed = client_order_id.map(|id| (id, user.client_ids.hash(id)));
+        if let Some(first) = hashed.and_then(|(id, hash)| user.client_ids.find(id, hash)) {
             let answer = repeated(first, command)?;
             if fault!(RetriesCount) {
                 self.count_message(command.user);
@@ -97,7 +99,7 @@ impl Engine {
         let user = &mut self.users[command.user.0 as usize];
         let report_seq = report(user, ReportKind::Accepted, order, event);
         let mut client_id = IdPlace::NONE;
-        if !command.client_order_id.is_empty() {
+        if let Some((id, hash)) = hashed {
             let first = FirstInsert {
                 instrument: command.instrument,
                 terms: *terms,
@@ -105,7 +107,7 @@ impl Engine {
                 event_seq: order.event_seq,
                 report_seq,
             };
-            client_id = user.client_ids.open(command.client_order_id, first);
+            client_id = user.client_ids.open(id, hash, first);
         }
         if crosses || !may_rest {
             return self.trade_new(order, account, client_id, continuous, event);

@@ -337,7 +337,7 @@ impl Engine {
                 !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
-            let place = ids.open(id, insert);
+            let place = ids.open(&id, ids.hash(&id), insert);
             match slot {
                 Some(slot) => self.orders.details_mut(slot).client_id = place,
                 None => ids.done(place, self.limits.client_order_ids_per_user_max),
