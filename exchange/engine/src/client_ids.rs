@@ -71,19 +71,10 @@ impl Bucket {
         (self.hashes[PLACES] as usize).min(PLACES)
     }
 
-    /// Entries with a hash.
+    /// Whether a hash may be among these: a count or what was taken out may look like it.
     #[inline(always)]
-    fn with_hash(&self, hash: u32) -> impl Iterator<Item = u32> {
-        let mut places = 0_u32;
-        for (place, other) in self.hashes.iter().enumerate() {
-            places |= u32::from(*other == hash) << place;
-        }
-        places &= (1 << self.taken()) - 1;
-        std::iter::from_fn(move || {
-            let place = places.trailing_zeros() as usize;
-            places &= places.wrapping_sub(1);
-            self.entries.get(place).copied()
-        })
+    fn may_hold(&self, hash: u32) -> bool {
+        self.hashes.iter().fold(false, |found, other| found | (*other == hash))
     }
 
     fn entries(&self) -> impl Iterator<Item = (u32, u32)> {
@@ -110,6 +101,8 @@ pub(crate) struct ClientIds {
     seed: RandomState,
     /// By the hash modulo their number, rounded to powers of two.
     buckets: Vec<Bucket>,
+    /// The next power of two of their number, less one.
+    mask: u32,
     further: Vec<Bucket>,
     further_vacant: Vec<u32>,
     entries: Vec<Entry>,
@@ -180,10 +173,14 @@ impl ClientIds {
 
     /// Place of a hash's bucket: the table is somewhere between two powers of two, and buckets that are
     /// not there yet are still part of those that they will be split from.
+    #[inline(always)]
     fn bucket(&self, hash: u32) -> usize {
-        let mask = self.buckets.len().next_power_of_two() - 1;
-        let at = hash as usize & mask;
-        if at < self.buckets.len() { at } else { at & (mask >> 1) }
+        let at = (hash & self.mask) as usize;
+        if at < self.buckets.len() {
+            at
+        } else {
+            (hash & (self.mask >> 1)) as usize
+        }
     }
 
     /// The first insert of an id with this hash that is still known.
@@ -191,14 +188,21 @@ impl ClientIds {
     pub(crate) fn find(&self, id: &ClientOrderId, hash: u32) -> Option<&FirstInsert> {
         let mut bucket = self.buckets.get(self.bucket(hash))?;
         loop {
-            for at in bucket.with_hash(hash) {
-                let entry = &self.entries[at as usize];
-                if entry.id == *id {
-                    return Some(&entry.insert);
-                }
+            if bucket.may_hold(hash)
+                && let Some(insert) = self.find_in(bucket, id, hash)
+            {
+                return Some(insert);
             }
             bucket = self.further.get(bucket.further as usize)?;
         }
+    }
+
+    #[cold]
+    fn find_in(&self, bucket: &Bucket, id: &ClientOrderId, hash: u32) -> Option<&FirstInsert> {
+        let entries = bucket.entries().filter(|(other, _)| *other == hash);
+        let mut entries = entries.map(|(_, at)| &self.entries[at as usize]);
+        let entry = entries.find(|entry| entry.id == *id)?;
+        Some(&entry.insert)
     }
 
     fn add(&mut self, id: &ClientOrderId, hash: u32, insert: FirstInsert) -> IdPlace {
@@ -254,6 +258,7 @@ impl ClientIds {
     fn grow(&mut self) {
         let split = self.buckets.len() - (self.buckets.len() + 1).next_power_of_two() / 2;
         self.buckets.push(Bucket::EMPTY);
+        self.mask = (self.buckets.len().next_power_of_two() - 1) as u32;
         if self.buckets.len() == 1 {
             return;
         }
