@@ -145,6 +145,15 @@ impl ClientIds {
         }
     }
 
+    /// Makes room for so many ids, so that adding them rebuilds nothing.
+    pub(crate) fn make_room(&mut self, count: usize) {
+        if self.buckets.is_empty() {
+            self.buckets = vec![Bucket::EMPTY; count.div_ceil(FILL)];
+            self.set_mask();
+        }
+        self.entries.reserve_exact(count);
+    }
+
     /// Fetches what an id's look-up is going to touch into the cache.
     #[inline]
     pub(crate) fn prefetch(&self, id: &ClientOrderId) {
@@ -153,20 +162,30 @@ impl ClientIds {
         }
     }
 
-    /// All known ids with their inserts, by id.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientOrderId, &FirstInsert)> {
-        let places = self.buckets.iter().chain(&self.further).flat_map(Bucket::entries);
-        let mut all: Vec<&Entry> = places.map(|(_, at)| &self.entries[at as usize]).collect();
-        all.sort_unstable_by_key(|entry| entry.id);
-        all.into_iter().map(|entry| (&entry.id, &entry.insert))
+    /// Ids of open orders with their inserts, by id.
+    pub(crate) fn open_inserts(&self) -> impl Iterator<Item = (&ClientOrderId, &FirstInsert)> {
+        let mut is_open = vec![true; self.entries.len()];
+        for at in self.vacant.iter().chain(self.done.iter().map(|place| &place.at)) {
+            is_open[*at as usize] = false;
+        }
+        let mut open: Vec<(u128, &Entry)> = self
+            .entries
+            .iter()
+            .zip(is_open)
+            .filter(|(_, is_open)| *is_open)
+            .map(|(entry, _)| (beginning(&entry.id), entry))
+            .collect();
+        open.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        open.into_iter().map(|(_, entry)| (&entry.id, &entry.insert))
     }
 
-    /// Ids of done orders, in the order they got done.
-    pub(crate) fn done_ids(&self) -> impl Iterator<Item = &ClientOrderId> {
-        self.done.iter().map(|place| &self.entries[place.at as usize].id)
+    /// Ids of done orders with their inserts, in the order they got done.
+    pub(crate) fn done_inserts(&self) -> impl Iterator<Item = (&ClientOrderId, &FirstInsert)> {
+        let entries = self.done.iter().map(|place| &self.entries[place.at as usize]);
+        entries.map(|entry| (&entry.id, &entry.insert))
     }
 
-    /// How many of them there are.
+    /// How many ids of done orders there are.
     pub(crate) fn done_count(&self) -> usize {
         self.done.len()
     }
@@ -181,6 +200,10 @@ impl ClientIds {
         } else {
             (hash & (self.mask >> 1)) as usize
         }
+    }
+
+    fn set_mask(&mut self) {
+        self.mask = (self.buckets.len().next_power_of_two() - 1) as u32;
     }
 
     /// The first insert of an id with this hash that is still known.
@@ -258,7 +281,7 @@ impl ClientIds {
     fn grow(&mut self) {
         let split = self.buckets.len() - (self.buckets.len() + 1).next_power_of_two() / 2;
         self.buckets.push(Bucket::EMPTY);
-        self.mask = (self.buckets.len().next_power_of_two() - 1) as u32;
+        self.set_mask();
         if self.buckets.len() == 1 {
             return;
         }
@@ -326,6 +349,14 @@ impl ClientIds {
     }
 }
 
+/// What comes first when ids are compared, in one number.
+fn beginning(id: &ClientOrderId) -> u128 {
+    let mut bytes = [0; size_of::<u128>()];
+    let length = id.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&id.as_bytes()[..length]);
+    u128::from_be_bytes(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, VecDeque};
@@ -357,13 +388,19 @@ mod tests {
         fn ids_are_a_map_and_a_queue(
             steps in prop::collection::vec((0..300_u32, any::<bool>()), 1..600),
             kept_max in 0..40_u32,
+            room in prop::option::of(0..80_usize),
         ) {
             let mut ids = ClientIds::default();
+            if let Some(room) = room {
+                ids.make_room(room);
+            }
             let mut known = BTreeMap::new();
             let mut done = VecDeque::new();
             let mut places = BTreeMap::new();
             for (number, (name, open)) in (1..).zip(steps) {
-                let id = ClientOrderId::from(&format!("id {name}")).expect("short");
+                // Of lengths below, at and above those of the numbers that they are sorted by.
+                let id = format!("{name:0length$}", length = 12 + name as usize % 8);
+                let id = ClientOrderId::from(&id).expect("short");
                 prop_assert_eq!(ids.get(&id), known.get(&id));
                 if open && !known.contains_key(&id) {
                     places.insert(id, ids.open(&id, ids.hash(&id), insert(number)));
@@ -378,8 +415,9 @@ mod tests {
                 prop_assert_eq!(ids.get(&id), known.get(&id));
                 prop_assert_eq!(ids.done_count(), done.len());
             }
-            prop_assert!(ids.iter().eq(known.iter()));
-            prop_assert!(ids.done_ids().eq(done.iter()));
+            let open = known.iter().filter(|(id, _)| !done.contains(id));
+            prop_assert!(ids.open_inserts().eq(open));
+            prop_assert!(ids.done_inserts().eq(done.iter().map(|id| (id, &known[id]))));
         }
     }
 }

@@ -122,7 +122,7 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn restored(open_orders_max: u32, slots: usize, free: Vec<u32>, last_id: OrderId) -> Self {
         Self {
             nodes: vec![Node::VACANT; slots],
-            details: Vec::new(),
+            details: Vec::with_capacity(slots),
             free,
             last_id,
             slots_max: open_orders_max.min(ORDER_SLOTS_MAX),
