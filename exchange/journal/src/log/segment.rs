@@ -38,6 +38,8 @@ pub(crate) struct Walk {
     file: Box<dyn StorageFile>,
     pub(crate) path: Arc<Path>,
     pub(crate) header: SegmentHeader,
+    /// The header's, for every record.
+    seed: u32,
     /// Where the next record starts.
     pub(crate) offset: u64,
     /// The event of the next record.
@@ -86,6 +88,7 @@ impl Walk {
         Ok(Self {
             file,
             path: path.into(),
+            seed: header.seed(),
             header,
             offset: HEADER_BYTES,
             next_event_seq: first_event_seq,
@@ -227,7 +230,7 @@ impl Walk {
     fn is_record(&self, offset: u64, frame: Frame) -> Result<bool, JournalError> {
         let mut record = vec![0; frame.record_bytes()];
         let count = self.read(&mut record, offset)?;
-        Ok(count == record.len() && frame.matches(self.header.seed(), &record))
+        Ok(count == record.len() && frame.matches(self.seed, &record))
     }
 
     /// The frame at the walk's offset if a whole record stands there, which is then in the window.
@@ -238,7 +241,7 @@ impl Walk {
         };
         self.fill(frame.record_bytes())?;
         let record = self.ahead();
-        let whole = record.len() >= frame.record_bytes() && frame.matches(self.header.seed(), record);
+        let whole = record.len() >= frame.record_bytes() && frame.matches(self.seed, record);
         Ok(whole.then_some(frame))
     }
 
@@ -267,16 +270,19 @@ impl Walk {
     /// Has at least this many bytes from the walk's offset on in the window, as far as the file goes.
     fn fill(&mut self, need: usize) -> Result<(), JournalError> {
         let end = self.window.offset + self.window.bytes.len() as u64;
-        let kept = if self.offset < self.window.offset || self.offset > end {
-            &[]
-        } else if self.ahead().len() >= need {
-            return Ok(());
+        let kept = if (self.window.offset..=end).contains(&self.offset) {
+            (self.offset - self.window.offset) as usize..self.window.bytes.len()
         } else {
-            self.ahead()
+            0..0
         };
         let present = kept.len();
-        let mut bytes = vec![0; present + need.max(READ_BYTES)];
-        bytes[..present].copy_from_slice(kept);
+        if present >= need {
+            return Ok(());
+        }
+        // The window's memory serves again.
+        let Window { mut bytes, .. } = std::mem::take(&mut self.window);
+        bytes.copy_within(kept, 0);
+        bytes.resize(present + need.max(READ_BYTES), 0);
         let count = self.read(&mut bytes[present..], self.offset + present as u64)?;
         bytes.truncate(present + count);
         self.window = Window {
