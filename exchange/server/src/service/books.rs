@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use optivex_proto::v1::SubscribeOrderBooksResponse;
@@ -18,7 +18,7 @@ use tonic::server::NamedService;
 use tonic::{Response, Status};
 use tower_service::Service;
 
-use super::info::End;
+use super::info::{End, Messages};
 use crate::error::Error;
 use crate::feed::{Next, Subscription};
 use crate::seldom::Seldom;
@@ -56,10 +56,8 @@ impl BookBody {
     }
 
     /// A response without messages, whose body [`Books`] replaces by this one.
-    pub(super) fn into_response(
-        self,
-    ) -> Response<Pin<Box<dyn Stream<Item = Result<SubscribeOrderBooksResponse, Status>> + Send>>> {
-        let mut response = Response::new(Box::pin(stream::empty()) as Pin<Box<_>>);
+    pub(super) fn into_response(self) -> Response<Messages<SubscribeOrderBooksResponse>> {
+        let mut response: Response<Messages<_>> = Response::new(Box::pin(stream::empty()));
         response
             .extensions_mut()
             .insert(Ready(Arc::new(Mutex::new(Some(self)))));

@@ -78,7 +78,7 @@ impl InfoApi {
 }
 
 pub(super) type End = Pin<Box<dyn Future<Output = Error> + Send>>;
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl InfoService for InfoApi {
