@@ -84,7 +84,7 @@ impl Daemon {
              User={account}\n\
              Environment=CK_DEPLOYMENT_DIR={} CK_TESTS_DIR={}\n\
              ExecStart={}/uat-daemon run\n\
-             Restart=always\n\
+             Restart=on-failure\n\
              RestartSec=5\n\
              Delegate=yes\n\
              KillMode=mixed\n\
@@ -212,7 +212,7 @@ mod tests {
                 | User=alice
                 | Environment=CK_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TESTS_DIR=/var/lib/optivex/tests
                 | ExecStart=/opt/optivex/bin/uat-daemon run
-                | Restart=always
+                | Restart=on-failure
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
@@ -240,7 +240,7 @@ mod tests {
                 | User=alice
                 | Environment=CK_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TESTS_DIR=/var/lib/optivex/tests
                 | ExecStart=/opt/optivex/bin/uat-daemon run
-                | Restart=always
+                | Restart=on-failure
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
