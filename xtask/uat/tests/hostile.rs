@@ -62,10 +62,16 @@ fn judged(bundle: &[u8], settings: &str) -> Came {
     }
 }
 
-/// One at a time: each of these tests looks for processes of submissions on the whole machine.
+/// One at a time: each of these tests looks for processes of submissions on the whole machine, and takes what a
+/// submission can take of it.
 fn alone() -> impl Drop {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    struct Alone(#[expect(dead_code, reason = "held")] fs::File);
+    impl Drop for Alone {
+        fn drop(&mut self) {}
+    }
+    Alone(support::locked(
+        &std::env::temp_dir().join("optivex-hostile-tests.lock"),
+    ))
 }
 
 /// Processes of submissions of ours: somebody else's may run on this machine, too.

@@ -17,13 +17,15 @@ use super::job::Job;
 use super::judge::one_line;
 use super::state::{now, write_json};
 
-/// Written last: without it the participant was not told yet.
+/// Beside the bundle: a [`Why`].
 const WHY: &str = "aside.json";
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Why {
     why: String,
     since: String,
+    /// Whether its participant has a result that says so.
+    told: bool,
 }
 
 /// A deployment that was set aside.
@@ -32,11 +34,14 @@ pub(crate) struct Aside {
     pub(crate) participant: Name,
     pub(crate) id: SubmissionId,
     pub(crate) place: PathBuf,
-    /// None if the participant was not told.
+    /// In one line, if that could be written down.
     pub(crate) why: Option<String>,
+    /// Whether its participant has a result that says so.
+    pub(crate) told: bool,
 }
 
-/// Sets a deployment aside, and tells its participant that it is our fault.
+/// Sets a deployment aside, and tells its participant that it is our fault; if that cannot be told, the next daemon
+/// tries again.
 pub(crate) fn set_aside(context: &Context, participant: &Name, id: SubmissionId, why: &str) -> Result<()> {
     let spool = &context.state.spool;
     let claimed = spool.claimed_job(participant, id);
@@ -49,23 +54,15 @@ pub(crate) fn set_aside(context: &Context, participant: &Name, id: SubmissionId,
     let to = free_place(&folder, id);
     durable::rename(&from, &to).with_context(|| format!("{} to {}", from.display(), to.display()))?;
     tracing::error!(%participant, %id, place = %to.display(), "SET ASIDE, not judged: {why}");
-    told(context, participant, id, &to, why)
+    tell(context, participant, id, &to, &one_line(why));
+    Ok(())
 }
 
-/// What daemons before this one set aside and did not tell.
+/// Tells of what daemons before this one set aside and could not tell.
 pub(crate) fn tell_all(context: &Context) -> Result<()> {
-    for aside in all(&context.state.spool)? {
-        if aside.why.is_none()
-            && let Err(error) = told(
-                context,
-                &aside.participant,
-                aside.id,
-                &aside.place,
-                "UAT could not make sense of it",
-            )
-        {
-            tracing::error!(place = %aside.place.display(), "set aside, and its participant was not told: {error:#}");
-        }
+    for aside in all(&context.state.spool)?.into_iter().filter(|aside| !aside.told) {
+        let why = aside.why.as_deref().unwrap_or("UAT could not make sense of it");
+        tell(context, &aside.participant, aside.id, &aside.place, why);
     }
     Ok(())
 }
@@ -87,6 +84,7 @@ pub(crate) fn all(spool: &Spool) -> Result<Vec<Aside>> {
                 participant: participant.clone(),
                 id,
                 place,
+                told: why.as_ref().is_some_and(|why| why.told),
                 why: why.map(|why| why.why),
             });
         }
@@ -104,23 +102,32 @@ fn free_place(folder: &Path, id: SubmissionId) -> PathBuf {
         .unwrap_or_else(|| folder.join(durable::unique()))
 }
 
-fn told(context: &Context, participant: &Name, id: SubmissionId, place: &Path, why: &str) -> Result<()> {
-    let why = one_line(why);
+fn tell(context: &Context, participant: &Name, id: SubmissionId, place: &Path, why: &str) {
+    let told = result(context, participant, id, place, why);
+    if let Err(error) = &told {
+        tracing::error!(%participant, %id, "no result tells that it was set aside: {error:#}");
+    }
+    let why = Why {
+        why: why.to_owned(),
+        since: now(),
+        told: told.is_ok(),
+    };
+    if let Err(error) = write_json(&place.join(WHY), &why) {
+        tracing::error!(%participant, %id, "{error:#}");
+    }
+}
+
+fn result(context: &Context, participant: &Name, id: SubmissionId, place: &Path, why: &str) -> Result<()> {
     let verdict = Verdict::Infrastructure {
         why: format!("set aside by UAT: {why}"),
     };
-    match receipt(context, participant, id, place, &verdict) {
-        Ok(receipt) => Job {
-            daemon: context,
-            participant: participant.clone(),
-            id,
-            receipt,
-        }
-        .publish_untested(verdict)?,
-        // Without its bytes nothing can be said of it.
-        Err(error) => tracing::error!(%participant, %id, "no result tells of it: {error:#}"),
-    }
-    write_json(&place.join(WHY), &Why { why, since: now() })
+    let job = Job {
+        daemon: context,
+        participant: participant.clone(),
+        id,
+        receipt: receipt(context, participant, id, place, &verdict)?,
+    };
+    job.publish_untested(verdict)
 }
 
 /// The receipt, or one made of the bundle that is there.

@@ -188,9 +188,10 @@ impl<'a> Job<'a> {
 
     /// `stages.jsonl` from its beginning: what an interrupted try told is void.
     fn begin_stages(&self, attempt: u32) -> Result<File> {
-        durable::create_folders(&self.daemon.state.spool.result(&self.participant, self.id))?;
+        let folder = self.daemon.state.spool.result(&self.participant, self.id);
+        durable::create_folders(&folder).with_context(|| folder.display().to_string())?;
         let path = self.stages_file();
-        durable::write(&path, b"", 0o644)?;
+        durable::write(&path, b"", 0o644).with_context(|| path.display().to_string())?;
         let mut file = OpenOptions::new().append(true).open(&path).context("stages.jsonl")?;
         tell(&mut file, &Event::Claimed { attempt })?;
         Ok(file)

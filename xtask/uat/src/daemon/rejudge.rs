@@ -147,27 +147,26 @@ fn replace(context: &Context, before: &JobResult, files: Vec<(ResultFile, Vec<u8
     let other = spool
         .results(participant)
         .join(format!(".{id}.{}.tmp", durable::unique()));
-    durable::create_folders(&other)?;
-    let mut result = None;
-    for (file, bytes) in files {
-        if file == ResultFile::Result {
-            result = Some((Digest::of(&bytes), serde_json::from_slice::<JobResult>(&bytes)?));
-        }
-        durable::write(&other.join(file.name()), &bytes, 0o644).with_context(|| other.display().to_string())?;
-    }
-    let (result, after) = result.context("there is a result among its files")?;
-    let mut stages = durable::create_new(&other.join(ResultFile::Stages.name()), 0o644)?;
-    tell(
-        &mut stages,
-        &Event::Finished {
-            verdict: after.verdict.clone(),
-        },
-    )?;
-    stages.sync_all().context("stages.jsonl")?;
-    context.steps.reached("rejudged");
-    let intent = Intent { result, other };
+    let (_, bytes) = files.last().context("there is a result among its files")?;
+    let intent = Intent {
+        result: Digest::of(bytes),
+        other,
+    };
+    let after: JobResult = serde_json::from_slice(bytes)?;
+    // First of all: whatever is left after a crash is known by it.
     write_json(&intent_of(context, participant, id)?, &intent)?;
     context.steps.reached("intent");
+    durable::create_folders(&intent.other).with_context(|| intent.other.display().to_string())?;
+    for (file, bytes) in &files {
+        let path = intent.other.join(file.name());
+        durable::write(&path, bytes, 0o644).with_context(|| path.display().to_string())?;
+    }
+    let mut stages = durable::create_new(&intent.other.join(ResultFile::Stages.name()), 0o644)?;
+    let verdict = after.verdict;
+    tell(&mut stages, &Event::Finished { verdict })?;
+    stages.sync_all().context("stages.jsonl")?;
+    durable::sync_folder(&intent.other)?;
+    context.steps.reached("written beside");
     {
         let _lock = state.lock("results")?;
         // It may have been handed over again meanwhile, if it was not judged before.
@@ -184,7 +183,9 @@ fn replace(context: &Context, before: &JobResult, files: Vec<(ResultFile, Vec<u8
     }
     state.to_be_sent(participant, id)?;
     context.steps.reached("rejudged to be sent");
-    drop_intent(context, participant, id, &intent)
+    drop_intent(context, participant, id, &intent)?;
+    context.steps.reached("intent dropped");
+    Ok(())
 }
 
 /// The ledger says so.

@@ -47,10 +47,15 @@ pub(crate) fn status(context: &Context) -> Result<String> {
     for aside in aside::all(spool)? {
         let _ = writeln!(
             text,
-            "ASIDE    {}/{}: {}; see {}",
+            "ASIDE    {}/{}: {}{}; see {}",
             aside.participant,
             aside.id,
-            aside.why.as_deref().unwrap_or("its participant was not told"),
+            aside.why.as_deref().unwrap_or("nobody knows why"),
+            if aside.told {
+                ""
+            } else {
+                ", its participant was not told"
+            },
             aside.place.display()
         );
     }
