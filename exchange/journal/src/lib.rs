@@ -8,6 +8,7 @@ mod error;
 pub mod history;
 pub mod inspect;
 pub mod log;
+mod protobuf;
 pub mod record;
 pub mod recover;
 pub mod replay;
