@@ -1,14 +1,19 @@
-//! What was acknowledged is there again, whatever ended the process.
+//! What was acknowledged is there again, whatever ended the process; and a process that was not let run for a
+//! while goes on.
 
 #[allow(unreachable_pub)] // A module of tests.
 mod process;
 
 use std::collections::BTreeMap;
 
+use futures_util::stream;
+use optivex_proto::v1::cancel_order_request;
 use optivex_proto::v1::execution_service_client::ExecutionServiceClient;
 use optivex_proto::v1::order_entry_request::Command;
 use optivex_proto::v1::order_entry_response::Result as Entry;
-use optivex_proto::v1::{InsertOrderRequest, ListOrdersRequest, Order, OrderEntryRequest, OrderStatus, Side};
+use optivex_proto::v1::{
+    CancelOrderRequest, InsertOrderRequest, ListOrdersRequest, Order, OrderEntryRequest, OrderStatus, Side,
+};
 use process::{Exchange, Place, Token, login};
 use rustix::process::Signal;
 use tokio::sync::mpsc;
@@ -36,6 +41,15 @@ fn insert(number: usize) -> OrderEntryRequest {
             quantity: 1,
             client_order_id: format!("n{number}"),
             ..InsertOrderRequest::default()
+        })),
+    }
+}
+
+fn cancel(request_id: u64) -> OrderEntryRequest {
+    OrderEntryRequest {
+        request_id,
+        command: Some(Command::Cancel(CancelOrderRequest {
+            order: Some(cancel_order_request::Order::OrderId(1)),
         })),
     }
 }
@@ -134,4 +148,48 @@ async fn sigterm_under_load_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sigkill_under_load_loses_nothing() {
     ends_under_load(Signal::KILL).await;
+}
+
+/// Commands that came one by one while the machine was busy lie in the socket all at once. However small they
+/// are, that is no flood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_burst_of_single_commands_is_answered() {
+    // At 13 bytes or fewer, they fit into the window of a stream.
+    const COMMANDS: u64 = 4_000;
+    let place = Place::new();
+    let exchange = demo(&place);
+    let channel = exchange.connect().await;
+    let alice = login(&channel, "alice").await;
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let (all, sent) = tokio::sync::oneshot::channel::<()>();
+    // A pause after each: a DATA frame of its own.
+    let requests = stream::unfold((0, Some(gone), Some(all)), |(request_id, gone, all)| async move {
+        match gone {
+            Some(gone) => gone.await.unwrap(),
+            None => tokio::task::yield_now().await,
+        }
+        if request_id == COMMANDS {
+            all.map(|all| all.send(()));
+            return None;
+        }
+        Some((cancel(request_id), (request_id + 1, None, all)))
+    });
+    let mut answers = ExecutionServiceClient::new(channel)
+        .order_entry(alice.with(requests))
+        .await
+        .unwrap()
+        .into_inner();
+    exchange.signal(Signal::STOP);
+    go.send(()).unwrap();
+    sent.await.unwrap();
+    exchange.signal(Signal::CONT);
+    for request_id in 0..COMMANDS {
+        let answer = answers.message().await.unwrap().expect("not the end");
+        assert_eq!(answer.request_id, request_id);
+    }
+    assert!(
+        answers.message().await.unwrap().is_none(),
+        "half-closed, answered, ended"
+    );
+    exchange.stop();
 }

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use optivex_proto::v1::{ErrorReason, OrderEntryRequest, OrderEntryResponse};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming};
 
 use super::answer::{Answer, At, Reply};
 use super::refusal::Refusal;
-use crate::verdict::Verdict;
+use crate::verdict::{Stop, Verdict};
+
+/// Commands on their way at most. A server that is not let run for a while finds all of them in its socket, and some
+/// (hyper's guard against floods of small frames) end the connection beyond about 2,600.
+const IN_FLIGHT_MAX: usize = 2_000;
 
 /// A stream of answers. It is opened at once; what came of that is told by the first read, as some
 /// servers answer nothing before their first message.
@@ -194,7 +198,7 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
     /// Sends one; waits while the exchange takes none.
     pub async fn send(&self, message: Q) -> Verdict {
         let Some(sender) = &self.sender else {
-            return Err(crate::verdict::Stop::trouble("sent after the half-close"));
+            return Err(Stop::trouble("sent after the half-close"));
         };
         self.at.sent(&message);
         let sending = tokio::time::timeout(self.answers.patience, sender.send(message));
@@ -218,18 +222,21 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
 
 impl Duplex<OrderEntryRequest, OrderEntryResponse> {
     /// Sends all of these and says that nothing more comes, while the answers are read: as many are in
-    /// flight as the exchange takes. The answers up to the end with OK, one for each, in the order sent.
+    /// flight as the exchange takes, [`IN_FLIGHT_MAX`] at most. The answers up to the end with OK, one for each, in the order sent.
     pub async fn all(mut self, messages: Vec<OrderEntryRequest>) -> Verdict<Vec<Reply<OrderEntryResponse>>> {
         let ids: Vec<u64> = messages.iter().map(|message| message.request_id).collect();
         let count = messages.len();
+        let room = Semaphore::new(IN_FLIGHT_MAX);
         let mut answers = std::mem::replace(&mut self.answers, Stream::none(self.at.clone()));
         // Sending has no patience of its own: it waits for the reading, and that has.
         let sending = async {
             let at = self.at.clone();
             let Some(sender) = self.sender.take() else {
-                return Err(crate::verdict::Stop::trouble("sent after the half-close"));
+                return Err(Stop::trouble("sent after the half-close"));
             };
             for message in messages {
+                let place = room.acquire().await.map_err(|_| Stop::trouble("no more room"))?;
+                place.forget();
                 at.sent(&message);
                 if sender.send(message).await.is_err() {
                     return Err(at.fail("the stream is closed", "the exchange to read on"));
@@ -244,6 +251,7 @@ impl Duplex<OrderEntryRequest, OrderEntryResponse> {
                 // At once: the first that is out of order is the one to look at.
                 answer.has(&format!("request_id of answer {place}"), |answer| answer.request_id, id)?;
                 all.push(answer);
+                room.add_permits(1);
             }
             match answers.read(answers.patience).await {
                 Next::End(None) => Ok(all),

@@ -23,22 +23,11 @@ pub(super) fn check(ctx: &mut Ctx<'_>) -> Result<Outcome> {
         return Err(Failure::new(exit, format!("hosts: {counts}")).into());
     }
     let sh = &ctx.sh;
-    let rehearse = || {
-        cmd!(sh, "cargo xtask rehearse --participants {PARTICIPANTS}")
-            .quiet()
-            .run()
-    };
-    // The reference exchange fails load/stream in its sandbox about once in five runs, for a reason that is not known
-    // yet: TODO.md. Told, not hidden.
-    let note = match rehearse() {
-        Ok(()) => "",
-        Err(error) => {
-            println!("the rehearsal FAILED, and is tried once more: {error}");
-            rehearse().map_err(|error| Failure::new(Exit::TestsFailed, error.to_string()))?;
-            ", at the second try"
-        }
-    };
-    Ok(Outcome::Ok(format!("{PARTICIPANTS} participants{note}")))
+    cmd!(sh, "cargo xtask rehearse --participants {PARTICIPANTS}")
+        .quiet()
+        .run()
+        .map_err(|error| Failure::new(Exit::TestsFailed, error.to_string()))?;
+    Ok(Outcome::Ok(format!("{PARTICIPANTS} participants")))
 }
 
 /// Its hosts are namespaces of Linux, which root makes.

@@ -19,7 +19,7 @@ use crate::{EventSink, Events};
 /// report is not held up by those behind it.
 const WRITE_MAX: usize = 1 << 14;
 /// From one write to the next: a write has its price however little it writes. What comes after a pause is
-/// written at once.
+/// written at once, and so is what follows a full write.
 const WRITE_INTERVAL: Duration = Duration::from_millis(1);
 /// How often free room is looked at.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -59,7 +59,7 @@ struct QueueState {
 
 /// What the writer has to do next.
 enum Next {
-    Write,
+    Write { is_full: bool },
     Reopen,
     End,
 }
@@ -159,7 +159,12 @@ impl Queue {
             taken += batch.iter().map(weight).sum::<usize>();
             events.push(batch);
         }
-        if events.is_empty() { Next::End } else { Next::Write }
+        if events.is_empty() {
+            return Next::End;
+        }
+        Next::Write {
+            is_full: taken >= WRITE_MAX,
+        }
     }
 
     /// Has the store opened again, even if nothing is to be written.
@@ -304,7 +309,8 @@ impl Writer {
             // What comes meanwhile is written with the rest; whoever brings it need not wake this thread.
             thread::sleep(rest_until.saturating_duration_since(Instant::now()));
             match shared.queue.next(&mut events) {
-                Next::Write => rest_until = Instant::now() + WRITE_INTERVAL,
+                Next::Write { is_full: true } => {}
+                Next::Write { is_full: false } => rest_until = Instant::now() + WRITE_INTERVAL,
                 Next::Reopen => {
                     self.reopen();
                     continue;

@@ -28,8 +28,19 @@ use crate::config::Settings;
 /// reader costs, beside what the kernel holds.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes that a client may send on one stream, and on all of a connection, before they are read.
-const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// h2 ends a connection on which too many small DATA frames came and were not read: each frame below
+/// 256 bytes counts by what it lacks to that, and half of the connection's window is allowed. A client
+/// that sends each command as it comes is no flood, however busy this machine was meanwhile: one stream,
+/// full of the smallest commands, is allowed.
+const _: () = {
+    const SMALL_FRAME_BYTES: u32 = 256;
+    /// A cancel by a short id, with gRPC's five bytes.
+    const SMALLEST_COMMAND_BYTES: u32 = 9;
+    let frames = STREAM_WINDOW_BYTES / SMALLEST_COMMAND_BYTES;
+    assert!(frames * (SMALL_FRAME_BYTES - SMALLEST_COMMAND_BYTES) <= CONNECTION_WINDOW_BYTES / 2);
+};
 /// Connections that the kernel keeps until they are accepted: a whole class may come at once, and who
 /// finds no place waits a second. The system may allow less.
 const BACKLOG: u32 = 4096;

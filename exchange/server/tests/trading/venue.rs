@@ -108,8 +108,8 @@ impl Venue {
         let address = listener.local_addr().expect("its address");
         let server = Server::builder()
             // As `serve` does: a stalled stream leaves room for others on its connection.
-            .initial_stream_window_size(128 * 1024)
-            .initial_connection_window_size(512 * 1024)
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
             .add_service(AuthServiceServer::new(AuthApi::new(auth.clone())))
             .add_service(ExecutionServiceServer::new(ExecutionApi::new(
                 exchange.clone(),

@@ -35,8 +35,8 @@ impl Desk {
         .await
     }
 
-    /// Sends so many orders, so many a second. An answer that is late delays no order, and an order
-    /// that is sent late was due no later: latencies are without coordinated omission.
+    /// Sends so many orders, so many a second. An answer that is late delays no order before a thousand are in
+    /// flight, and an order that is sent late was due no later: latencies are without coordinated omission.
     pub(super) async fn open(&mut self, per_second: f64, orders: u64) -> Verdict<Round> {
         let (senders, receivers): (Vec<_>, Vec<_>) = self.pairs.iter().map(|_| unbounded_channel()).unzip();
         let mut receivers: Vec<_> = receivers.into_iter().map(Some).collect();

@@ -21,6 +21,10 @@ use crate::verdict::{Stop, Verdict};
 
 const INSERT: &str = "/optivex.v1.ExecutionService/InsertOrder";
 const ORDER_ENTRY: &str = "/optivex.v1.ExecutionService/OrderEntry";
+/// Orders of a pair in flight at most, whatever is due: servers that guard themselves against floods of small frames
+/// (hyper's allows some thousand that it has not read yet) end the connection of a client that sends on while a busy
+/// machine does not let them run.
+const IN_FLIGHT_MAX: usize = 1_000;
 /// Latencies up to so much are told apart.
 const LATENCY_MAX: Duration = Duration::from_secs(3_600);
 
@@ -163,14 +167,15 @@ impl Pair {
         }
     }
 
-    /// Sends one whenever one is due, whatever is in flight; then waits for the last answer.
+    /// Sends one whenever one is due, as long as fewer than [`IN_FLIGHT_MAX`] are in flight; then waits for the last
+    /// answer. One that has to wait is late from when it was due.
     pub(super) async fn open(&mut self, mut due: UnboundedReceiver<Instant>) -> Verdict<Round> {
         let mut round = Round::new()?;
         let mut more = true;
         while more || self.in_flight > 0 {
             tokio::select! {
                 biased;
-                next = due.recv(), if more => match next {
+                next = due.recv(), if more && self.in_flight < IN_FLIGHT_MAX => match next {
                     Some(due) => self.send(due),
                     None => more = false,
                 },
