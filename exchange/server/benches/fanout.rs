@@ -14,7 +14,7 @@ use optivex_bench::{Goal, Row};
 use optivex_proto::v1;
 use support::client::{Load, Pace, Shape};
 use support::feed::{self, Counted};
-use support::process::{Server, Venue, symbol};
+use support::process::{ProcessorTime, Server, Venue, symbol};
 use support::{Args, Failure, Result, runtime};
 use tokio::task::JoinHandle;
 
@@ -139,11 +139,10 @@ impl Drop for Counters {
 }
 
 /// The begin of a measurement.
-#[derive(Clone, Copy)]
 struct Measured {
     begun: Instant,
     updates: u64,
-    processor_seconds: f64,
+    processor: ProcessorTime,
 }
 
 /// What subscribers got.
@@ -158,15 +157,22 @@ impl Measured {
         Ok(Self {
             begun: Instant::now(),
             updates: counters.updates(),
-            processor_seconds: server.processor_seconds()?,
+            processor: server.processor_time()?,
         })
     }
 
-    fn end(self, server: &Server, counters: &Counters) -> Result<Rate> {
+    /// `what` is said beside what each thread took.
+    fn end(&self, what: &str, server: &Server, counters: &Counters) -> Result<Rate> {
         let messages = (counters.updates() - self.updates) as f64;
+        let per_second = messages / self.begun.elapsed().as_secs_f64();
+        let processor = server.processor_time()?.since(&self.processor);
+        eprintln!(
+            "{what}: ns of each thread for a message:{}",
+            processor.by_thread(messages)
+        );
         Ok(Rate {
-            per_second: messages / self.begun.elapsed().as_secs_f64(),
-            processor_ns: (server.processor_seconds()? - self.processor_seconds) * 1e9 / messages,
+            per_second,
+            processor_ns: processor.total().as_nanos() as f64 / messages,
         })
     }
 }
@@ -209,7 +215,9 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
             let elapsed = started.elapsed();
             match begun {
                 None if elapsed >= args.warm_up() => begun = Some(Measured::begin(&server, &counters)?),
-                Some(begun) if elapsed >= args.warm_up() + args.measured() => break begun.end(&server, &counters)?,
+                Some(ref begun) if elapsed >= args.warm_up() + args.measured() => {
+                    break begun.end(case, &server, &counters)?;
+                }
                 _ => {}
             }
         };
@@ -226,7 +234,7 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
         tokio::time::sleep(args.warm_up()).await;
         let begun = Measured::begin(&server, &counters)?;
         tokio::time::sleep(args.measured()).await;
-        let rate = begun.end(&server, &counters)?;
+        let rate = begun.end("baseline", &server, &counters)?;
         base.push(rate.per_second);
         base_ns.push(rate.processor_ns);
         counters.check()?;

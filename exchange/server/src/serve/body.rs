@@ -21,6 +21,7 @@ use tracing::Span;
 
 use super::malformed;
 use super::methods::Method;
+use super::request::ConnectionRouter;
 use crate::error::Error;
 use crate::seldom::Seldom;
 
@@ -192,7 +193,7 @@ impl Outcome {
 
     /// Reads the status, if these are the headers or trailers that carry it.
     pub(super) fn see(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get("grpc-status") {
+        if let Some(code) = headers.get(&malformed::GRPC_STATUS) {
             self.code = Code::from_bytes(code.as_bytes());
         }
     }
@@ -218,8 +219,9 @@ pin_project! {
         #[pin]
         inner: tonic::body::Body,
         deadline: Option<Pin<Box<Sleep>>>,
-        #[pin]
-        stopping: Seldom<WaitForCancellationFutureOwned>,
+        connection: ConnectionRouter,
+        // Only of a body that had to wait: those of single answers never do.
+        stopping: Option<Pin<Box<Seldom<WaitForCancellationFutureOwned>>>>,
         outcome: Option<Outcome>,
         // Set with the last frame: nothing may follow a status.
         is_over: bool,
@@ -230,13 +232,14 @@ impl ResponseBody {
     pub(super) fn new(
         inner: tonic::body::Body,
         deadline: Option<Pin<Box<Sleep>>>,
-        stopping: WaitForCancellationFutureOwned,
+        connection: ConnectionRouter,
         outcome: Option<Outcome>,
     ) -> Self {
         Self {
             inner,
             deadline,
-            stopping: Seldom::new(stopping),
+            connection,
+            stopping: None,
             outcome,
             is_over: false,
         }
@@ -273,9 +276,13 @@ impl Body for ResponseBody {
             }
             return Poll::Ready(frame);
         }
+        let connection = this.connection;
+        let end = this
+            .stopping
+            .get_or_insert_with(|| Box::pin(Seldom::new(connection.stopping())));
         let status = if is_late {
             deadline_exceeded()
-        } else if this.stopping.poll(cx).is_ready() {
+        } else if end.as_mut().poll(cx).is_ready() {
             stopping()
         } else {
             return Poll::Pending;
