@@ -3,16 +3,20 @@
 //! For the manager's key: [`crate::keys::next_manager`], then on each machine [`manager`] with both keys admitted, a
 //! connection with the new key, [`manager`] with the new one alone, and at last [`crate::keys::adopt`].
 //!
-//! For a machine's own key: [`prepare`] makes the next one, [`crate::link`] has the other side admit that, [`swap`]
-//! puts it in the old one's place. For host keys: [`crate::host_key::replace`].
+//! For a machine's own key: [`prepare`] makes the next one, [`crate::link`] has the other side admit both, [`swap`]
+//! puts it in the old one's place, and [`crate::link`] has the other side forget the old one. The same for host keys, by
+//! [`crate::host_key::prepare`] and [`crate::host_key::replace`]. So at no moment does one side show what the other
+//! does not know.
+//!
+//! For the key that signs results: [`signing`], which keeps the old ones' signatures good.
 
 use crate::apply::{self, Error};
 use crate::facts::{self, Asks, Facts};
 use crate::keys::PublicKey;
 use crate::operations::{block, key};
-use crate::spec::{Learned, Role, Spec};
+use crate::spec::{Role, Spec, paths};
 use crate::ssh::Connection;
-use crate::step::{Command, Content, Step, Who};
+use crate::step::{Command, Content, LONG, Step, Who};
 
 const ABOUT: &str = "the program manager";
 
@@ -52,14 +56,23 @@ fn with_manager(text: &str, admitted: &[PublicKey], gone: &[PublicKey]) -> Strin
     block::replaced(&kept, ABOUT, &lines)
 }
 
-/// Has the machine make its next own key beside the one in use, and tells the public part.
+/// A machine's own keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKeys {
+    /// The one in use; None if there is none.
+    pub used: Option<PublicKey>,
+    /// The one that is to take its place.
+    pub next: PublicKey,
+}
+
+/// Has the machine make its next own key beside the one in use, and tells the public parts of both.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<Learned, Error> {
+pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<OwnKeys, Error> {
     let (path, name) = (own_key(spec), spec.name.as_str());
     let next = format!("{path}.next");
-    let ask = || read_key(connection, name, &next);
+    let ask = || read_keys(connection, name, &[path, &next]);
     let mut facts = ask()?;
     if !facts.answers.contains_key(&key::answer(&next)) {
         let who = facts.base.user(name);
@@ -72,24 +85,19 @@ pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<Learned, Erro
         apply::run(connection, &Step::run("making the next key", &who, &make))?;
         facts = ask()?;
     }
-    let answer = facts
-        .answers
-        .get(&key::answer(&next))
-        .map(String::as_str)
-        .unwrap_or_default();
-    let public: PublicKey = answer.parse().map_err(|error| Error::Answer {
-        name: connection.host().name.clone(),
-        what: format!("{next}: {error}"),
-    })?;
-    Ok(match spec.role {
-        Role::Dev { .. } => Learned {
-            uat_key: Some(public),
-            results_key: None,
-        },
-        Role::Uat { .. } => Learned {
-            uat_key: None,
-            results_key: Some(public),
-        },
+    let read = |path: &str| {
+        let answer = facts.answers.get(&key::answer(path)).map(|text| text.parse());
+        answer.transpose().map_err(|error| Error::Answer {
+            name: connection.host().name.clone(),
+            what: format!("{path}: {error}"),
+        })
+    };
+    Ok(OwnKeys {
+        used: read(path)?,
+        next: read(&next)?.ok_or_else(|| Error::Answer {
+            name: connection.host().name.clone(),
+            what: format!("{next}: it was made, and is not there"),
+        })?,
     })
 }
 
@@ -100,24 +108,43 @@ pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<Learned, Erro
 pub fn swap(connection: &Connection<'_>, spec: &Spec) -> Result<(), Error> {
     let (path, name) = (own_key(spec), spec.name.as_str());
     let next = format!("{path}.next");
-    let facts = read_key(connection, name, &next)?;
+    let facts = read_keys(connection, name, &[&next])?;
     if !facts.answers.contains_key(&key::answer(&next)) {
         return Ok(());
     }
     let (who, home) = (facts.base.user(name), facts.base.home(name));
-    // The private part is what counts, and goes last.
-    for suffix in [".pub", ""] {
-        let argv = [
-            "mv",
-            "-f",
-            "-T",
-            "--",
-            &format!("{home}/{next}{suffix}"),
-            &format!("{home}/{path}{suffix}"),
-        ];
+    let (path, next) = (format!("{home}/{path}"), format!("{home}/{next}"));
+    let steps = [
+        // ssh takes a public part beside the private one for its own: without one it looks into the private one.
+        vec!["rm".to_owned(), "-f".to_owned(), "--".to_owned(), format!("{path}.pub")],
+        renaming(&next, &path),
+        renaming(&format!("{next}.pub"), &format!("{path}.pub")),
+    ];
+    for argv in steps {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         apply::run(connection, &Step::run("putting the next key in place", &who, &argv))?;
     }
     Ok(())
+}
+
+fn renaming(from: &str, to: &str) -> Vec<String> {
+    ["mv", "-f", "-T", "--", from, to].map(str::to_owned).to_vec()
+}
+
+/// Has UAT's daemon take a new key to sign results with; signatures by those before stay good.
+///
+/// # Errors
+/// See [`Error`].
+pub fn signing(connection: &Connection<'_>, spec: &Spec) -> Result<(), Error> {
+    let facts = facts::read(connection, |_| Asks::default())?;
+    let daemon = format!("{}/uat-daemon", paths::BIN);
+    let command = Command::new(&facts.base.user(spec.name.as_str()), &[&daemon, "rotate-signing-key"])
+        .env("CK_TESTS_DIR", paths::TESTS)
+        .env("CK_DEPLOYMENT_DIR", paths::SPOOL);
+    apply::run(
+        connection,
+        &Step::command("replacing the key that signs results", command).within(LONG),
+    )
 }
 
 fn own_key(spec: &Spec) -> &'static str {
@@ -127,13 +154,15 @@ fn own_key(spec: &Spec) -> &'static str {
     }
 }
 
-fn read_key(connection: &Connection<'_>, name: &str, path: &str) -> Result<Facts, Error> {
+fn read_keys(connection: &Connection<'_>, name: &str, paths: &[&str]) -> Result<Facts, Error> {
     Ok(facts::read(connection, |base| {
         let mut asks = Asks::default();
         let who: Who = base.user(name);
-        let file = format!("{}/{path}", base.home(name));
-        let command = Command::new(&who, &["ssh-keygen", "-y", "-P", "", "-f", &file]);
-        asks.answers.insert(key::answer(path), command);
+        for path in paths {
+            let file = format!("{}/{path}", base.home(name));
+            let command = Command::new(&who, &["ssh-keygen", "-y", "-P", "", "-f", &file]);
+            asks.answers.insert(key::answer(path), command);
+        }
         asks
     })?)
 }

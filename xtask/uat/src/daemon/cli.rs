@@ -124,6 +124,8 @@ enum Command {
     },
     /// Judges the reference exchange and a faulty one
     SelfTest,
+    /// Signs results with a new key from now on; signatures by the old ones stay good
+    RotateSigningKey,
     #[command(flatten)]
     Part(Part),
 }
@@ -200,6 +202,10 @@ fn command(arguments: Arguments) -> Result<ExitCode> {
         Command::SelfTest => {
             super::self_test::run(&context)?;
             println!("the reference exchange passes, the faulty one fails");
+        }
+        Command::RotateSigningKey => {
+            context.signer.rotate()?;
+            println!("{} has the old and the new one", context.signer.allowed().display());
         }
         Command::InstallTests { .. } | Command::Part(_) => {}
     }
