@@ -76,6 +76,7 @@ impl Desk {
             ];
             let mut fields = vec![
                 ("ImageId".to_owned(), "ami-12c6146b".to_owned()),
+                ("InstanceType".to_owned(), "t3.medium".to_owned()),
                 ("MinCount".to_owned(), "1".to_owned()),
                 ("MaxCount".to_owned(), "1".to_owned()),
                 ("TagSpecification.1.ResourceType".to_owned(), "instance".to_owned()),
