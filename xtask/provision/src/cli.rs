@@ -20,6 +20,7 @@ use optivex_setup::Supplies;
 use optivex_setup::ssh::{Settings, Ssh, known_hosts};
 
 use crate::apply::{Apply, Done, Notes};
+use crate::doctor::Canary;
 use crate::hands::{self, Hands, OverSsh};
 use crate::place::Place;
 use crate::plan::{self, Action, Input, Plan, World};
@@ -168,7 +169,11 @@ fn run(cli: &Cli) -> Result<Exit> {
             let supplies = session.supplies(!common.debug_tools)?;
             let chosen = scope(&session, common)?;
             with_apply(&session, common, &supplies, &World::default(), |apply, over_ssh| {
-                crate::doctor::all(apply, over_ssh, chosen.as_deref(), key.as_deref(), *canary)
+                let canary = canary.then_some(match common.debug_tools {
+                    true => Canary::Debug,
+                    false => Canary::Release,
+                });
+                crate::doctor::all(apply, over_ssh, chosen.as_deref(), key.as_deref(), canary)
             })
         }
         Some(Command::Destroy { program }) => destroy(&session, common, program.as_ref()),

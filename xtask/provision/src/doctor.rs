@@ -21,13 +21,22 @@ const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 const DEPLOY_MAX: Duration = Duration::from_secs(60 * 60);
 const SHORT: Duration = Duration::from_secs(60);
 
+/// A deployment of what is on the participant's branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Canary {
+    /// As participants deploy.
+    Release,
+    /// Built without optimisations: where only the way counts.
+    Debug,
+}
+
 /// Every machine that is meant; what is wrong with one is told, and the others are looked at all the same.
 pub(crate) fn all(
     apply: &Apply<'_>,
     over_ssh: &OverSsh,
     scope: Option<&[Name]>,
     key: Option<&Path>,
-    canary: bool,
+    canary: Option<Canary>,
 ) -> Result<Exit> {
     let machines = apply.inventory.machines();
     let machines: Vec<Machine<'_>> = machines
@@ -58,7 +67,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn walk(&mut self, key: Option<&Path>, canary: bool) {
+    fn walk(&mut self, key: Option<&Path>, canary: Option<Canary>) {
         let connected = self.over_ssh.connect(self.apply, self.machine);
         let Some(connection) = self.step("the manager logs in by the pinned host key", connected) else {
             return;
@@ -90,18 +99,13 @@ impl Walk<'_> {
             &["env", "-C", &home, "cargo", "xtask", "deploy", "status"],
             BUILD_MAX,
         );
-        if canary && built {
+        if let Some(canary) = canary
+            && built
+        {
             let what = "a deployment comes back with a result";
-            let words = [
-                "env",
-                "-C",
-                &home,
-                "cargo",
-                "xtask",
-                "deploy",
-                "--allow-dirty",
-                "--wait",
-            ];
+            let deploy = ["cargo", "xtask", "deploy", "--allow-dirty", "--wait"];
+            let mut words = [&["env", "-C", &home], &deploy[..]].concat();
+            words.extend((canary == Canary::Debug).then_some("--debug"));
             let deployed = match self.as_account(&connection, what, &words, DEPLOY_MAX) {
                 // What came of it is the participant's affair.
                 Err(error) if code(&error) == Some(Exit::TestsFailed as i32) => Ok(String::new()),

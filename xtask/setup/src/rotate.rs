@@ -74,15 +74,9 @@ pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<OwnKeys, Erro
     let next = format!("{path}.next");
     let ask = || read_keys(connection, name, &[path, &next]);
     let mut facts = ask()?;
-    if !facts.answers.contains_key(&key::answer(&next)) {
-        let who = facts.base.user(name);
-        let file = format!("{}/{next}", facts.base.home(name));
-        let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", &file];
-        apply::run(
-            connection,
-            &Step::run("removing half of a key", &who, &["rm", "-f", "--", &file]),
-        )?;
-        apply::run(connection, &Step::run("making the next key", &who, &make))?;
+    let steps = making(&facts, name, path);
+    if !steps.is_empty() {
+        run_all(connection, &steps)?;
         facts = ask()?;
     }
     let read = |path: &str| {
@@ -107,28 +101,45 @@ pub fn prepare(connection: &Connection<'_>, spec: &Spec) -> Result<OwnKeys, Erro
 /// See [`Error`].
 pub fn swap(connection: &Connection<'_>, spec: &Spec) -> Result<(), Error> {
     let (path, name) = (own_key(spec), spec.name.as_str());
+    let facts = read_keys(connection, name, &[&format!("{path}.next")])?;
+    run_all(connection, &swapping(&facts, name, path))
+}
+
+fn run_all(connection: &Connection<'_>, steps: &[Step]) -> Result<(), Error> {
+    steps.iter().try_for_each(|step| apply::run(connection, step))
+}
+
+/// The next key, where there is none: half of one is what a run that was cut off has left.
+fn making(facts: &Facts, name: &str, path: &str) -> Vec<Step> {
     let next = format!("{path}.next");
-    let facts = read_keys(connection, name, &[&next])?;
+    if facts.answers.contains_key(&key::answer(&next)) {
+        return Vec::new();
+    }
+    let (who, file) = (facts.base.user(name), format!("{}/{next}", facts.base.home(name)));
+    let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", &file];
+    vec![
+        Step::run("removing half of a key", &who, &["rm", "-f", "--", &file]),
+        Step::run("making the next key", &who, &make),
+    ]
+}
+
+/// The next key in the place of the one in use, where there is a next one.
+fn swapping(facts: &Facts, name: &str, path: &str) -> Vec<Step> {
+    let next = format!("{path}.next");
     if !facts.answers.contains_key(&key::answer(&next)) {
-        return Ok(());
+        return Vec::new();
     }
     let (who, home) = (facts.base.user(name), facts.base.home(name));
     let (path, next) = (format!("{home}/{path}"), format!("{home}/{next}"));
-    let steps = [
+    let step = |argv: &[&str]| Step::run("putting the next key in place", &who, argv);
+    let public = (format!("{next}.pub"), format!("{path}.pub"));
+    vec![
         // ssh takes a public part beside the private one for its own: without one it looks into the private one.
-        vec!["rm".to_owned(), "-f".to_owned(), "--".to_owned(), format!("{path}.pub")],
-        renaming(&next, &path),
-        renaming(&format!("{next}.pub"), &format!("{path}.pub")),
-    ];
-    for argv in steps {
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        apply::run(connection, &Step::run("putting the next key in place", &who, &argv))?;
-    }
-    Ok(())
-}
-
-fn renaming(from: &str, to: &str) -> Vec<String> {
-    ["mv", "-f", "-T", "--", from, to].map(str::to_owned).to_vec()
+        step(&["rm", "-f", "--", &public.1]),
+        // From here on the next one is the one in use.
+        step(&["mv", "-f", "-T", "--", &next, &path]),
+        step(&["mv", "-f", "-T", "--", &public.0, &public.1]),
+    ]
 }
 
 /// Has UAT's daemon take a new key to sign results with; signatures by those before stay good.
@@ -193,5 +204,31 @@ mod tests {
         "#]]
         .assert_eq(&format!("{both}--\n{one}"));
         assert_eq!(with_manager(&one, &[new], &[]), one);
+    }
+
+    #[test]
+    fn a_machines_own_key() {
+        let next = testing::with(testing::debian(), |facts| {
+            let answer = key::answer(&format!("{}.next", key::UAT));
+            facts.answers.insert(answer, "ssh-ed25519 AAAA".to_owned());
+        });
+        let told = |steps: Vec<Step>| steps.iter().map(|step| format!("{step}\n")).collect::<String>();
+        let cases = [("no next one", testing::debian()), ("a next one", next)].map(|(name, facts)| {
+            let made = told(making(&facts, "alice", key::UAT));
+            let swapped = told(swapping(&facts, "alice", key::UAT));
+            format!("{name}, made:\n{made}{name}, put in place:\n{swapped}")
+        });
+        expect![[r#"
+            no next one, made:
+            alice$ rm -f -- /home/alice/.ssh/id_uat.next
+            alice$ ssh-keygen -q -t ed25519 -N '' -C alice -f /home/alice/.ssh/id_uat.next
+            no next one, put in place:
+            a next one, made:
+            a next one, put in place:
+            alice$ rm -f -- /home/alice/.ssh/id_uat.pub
+            alice$ mv -f -T -- /home/alice/.ssh/id_uat.next /home/alice/.ssh/id_uat
+            alice$ mv -f -T -- /home/alice/.ssh/id_uat.next.pub /home/alice/.ssh/id_uat.pub
+        "#]]
+        .assert_eq(&cases.concat());
     }
 }

@@ -24,7 +24,7 @@ const TEMPLATE_STAGE: &str = "boot";
 /// All of what is tested, in debug builds, three times on a busy machine.
 const JUDGED: Duration = Duration::from_secs(900);
 /// Exit code of `deploy --wait` where the exchange fails.
-pub(super) const TESTS_FAILED: i32 = 100;
+const TESTS_FAILED: i32 = 100;
 
 /// What a participant hands over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
