@@ -6,6 +6,8 @@
 //! processor time of appending the same number of bytes as history has at the end to a plain file.
 //! Prints rows for `cargo xtask bench`.
 
+mod support;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::{self, File};
@@ -14,19 +16,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrayvec::ArrayString;
 use optivex_bench::{Goal, Row};
-use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
-use optivex_engine::types::{
-    InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
-};
-use optivex_engine::{Applied, Command, Engine, Event, Input, Limits};
+use optivex_engine::types::UserId;
+use optivex_engine::{Engine, Event, Limits};
 use optivex_journal::history::{self, History, HistoryOptions};
 use optivex_journal::{EventSink, Events};
 use rustix::time::{ClockId, clock_gettime};
+use support::{Flow, USERS, client_order_id};
 
-const USERS: u64 = 100;
-const INSTRUMENTS: u64 = 10;
+/// Orders that rest at any time.
+const RESTING: u64 = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let given: Vec<String> = std::env::args().skip(1).collect();
@@ -93,6 +92,7 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<Round, Box<dyn Error>
     let path = directory.path().join("history");
     let (mut writer, history) = history::open(&path, &HistoryOptions::default())?;
     let mut engine = Engine::new(Limits::default());
+    let mut flow = Flow::new(RESTING);
     let mut events = Vec::new();
     // Given back here, as the exchange does it: what an event holds is freed where it was made.
     let mut published: VecDeque<Events> = VecDeque::new();
@@ -100,15 +100,8 @@ fn measure(case: &str, batch: usize, count: u64) -> Result<Round, Box<dyn Error>
     let started = Instant::now();
     let before = others_seconds();
     for number in 0..count {
-        let input = Input {
-            time_unix_ns: 1_700_000_000_000_000_000 + number as i64 * 1_000,
-            command: command(&engine, number)?,
-        };
         let mut event = Event::default();
-        match engine.apply(&input, &mut event) {
-            Ok(Applied::Event) => {}
-            other => return Err(format!("{input:?}: {other:?}").into()),
-        }
+        flow.step(&mut engine, &mut event)?;
         reports += event.reports.len();
         events.push(event);
         if events.len() == batch || number + 1 == count {
@@ -160,7 +153,7 @@ fn read(case: &str, history: &History, count: u64) -> Result<(f64, f64, f64), Bo
     let started = Instant::now();
     for _ in 0..lookups {
         let number = next() % count;
-        let id = format!("order-{number}");
+        let id = client_order_id(number);
         let order = history.order_by_client_id(UserId((number % USERS) as u32), &id)?;
         found += u32::from(order.is_some());
     }
@@ -220,63 +213,4 @@ fn size(path: &Path) -> Result<u64, Box<dyn Error>> {
         };
     }
     Ok(bytes)
-}
-
-fn command(engine: &Engine, number: u64) -> Result<Command, Box<dyn Error>> {
-    if number < USERS {
-        return Ok(Command::RegisterUser {
-            username: text(&format!("user{number}"))?,
-        });
-    }
-    if number < USERS + INSTRUMENTS {
-        return Ok(Command::CreateInstrument(CreateInstrument {
-            user: UserId(0),
-            symbol: text(&format!("SYM{}", number - USERS))?,
-            description: String::new(),
-            currency: text("USD")?,
-            multiplier: 1,
-            tick_size_e4: 100,
-            initial_phase: TradingPhase::Continuous,
-            client_request_id: ArrayString::new(),
-        }));
-    }
-    let user = UserId((number % USERS) as u32);
-    match number / USERS % 10 {
-        0 | 2 | 4 | 6 if let Some(order) = engine.open_orders(user, None, OrderId(0)).next() => {
-            Ok(Command::CancelOrder {
-                user,
-                order: OrderRef::Id(order.order_id),
-            })
-        }
-        number_of_ten => insert(number, number_of_ten == 8),
-    }
-}
-
-/// 1,000 levels a side around 100.0000; one that crosses trades with the best level.
-fn insert(number: u64, crosses: bool) -> Result<Command, Box<dyn Error>> {
-    let side = if number.is_multiple_of(2) {
-        Side::Buy
-    } else {
-        Side::Sell
-    };
-    let depth = (1 + number.wrapping_mul(2_654_435_761) % 1_000) as i64;
-    let away = if crosses { -depth } else { depth };
-    Ok(Command::InsertOrder(InsertOrder {
-        user: UserId((number % USERS) as u32),
-        instrument: InstrumentId((number / 2 % INSTRUMENTS) as u32),
-        terms: OrderTerms {
-            side,
-            price_e4: 1_000_000 + 100 * if side == Side::Buy { -away } else { away },
-            quantity: 10,
-            order_type: OrderType::Limit,
-            time_in_force: TimeInForce::GoodTillCancelled,
-            post_only: false,
-            self_trade_prevention: SelfTradePrevention::CancelResting,
-        },
-        client_order_id: text(&format!("order-{number}"))?,
-    }))
-}
-
-fn text<const N: usize>(text: &str) -> Result<ArrayString<N>, Box<dyn Error>> {
-    ArrayString::from(text).map_err(|error| error.simplify().into())
 }

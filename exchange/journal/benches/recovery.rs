@@ -5,25 +5,21 @@
 //! Arguments: `[--quick] [RESTING [COMMANDS [TAIL]]]`. Prints rows for `cargo xtask bench`: the time by the clock,
 //! which the goals are about, and the processor time of all threads, which a busy machine changes less.
 
+mod support;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrayvec::ArrayString;
 use optivex_bench::{Goal, Row};
-use optivex_engine::command::{CreateInstrument, InsertOrder, OrderRef, OrderTerms};
-use optivex_engine::types::{
-    InstrumentId, OrderId, OrderType, SelfTradePrevention, Side, TimeInForce, TradingPhase, UserId,
-};
-use optivex_engine::{Applied, Command, Engine, Event, Input};
+use optivex_engine::{Engine, Event, Input};
 use optivex_journal::recover::{HISTORY_DIRECTORY, RecoverOptions, recover};
 use optivex_journal::{Batch, EventSink, Journal, record};
 use rustix::time::{ClockId, clock_gettime};
+use support::{Flow, SETUP, USERS};
 
-const USERS: u64 = 100;
-const INSTRUMENTS: u64 = 10;
 const BATCH: usize = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -43,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (inputs, snapshot) = write(directory, resting, commands, tail)?;
     let events = inputs.len() as u64;
     eprintln!(
-        "{events} events, at least {resting} resting orders and a tail of {tail}, written in {:.1} s",
+        "{events} events, {resting} resting orders and a tail of {tail}, written in {:.1} s",
         seconds(started)
     );
     eprintln!(
@@ -152,109 +148,46 @@ fn report(case: &str, directory: &Path, alone: &Cost, digest: [u8; 32], goal: Go
     Ok(recovered.history_writer.close()?)
 }
 
+/// Makes the data directory; its inputs, and the snapshot before the tail.
 fn write(directory: &Path, resting: u64, commands: u64, tail: u64) -> Result<(Vec<Input>, Vec<u8>), Box<dyn Error>> {
     let mut exchange = recover(&RecoverOptions::new(directory))?;
-    let mut inputs = Vec::new();
+    let mut flow = Flow::new(resting);
+    let total = commands.max(SETUP + resting + tail);
+    let mut inputs = Vec::with_capacity(total as usize);
     let mut snapshot = Vec::new();
     let mut batch = Batch::default();
     let mut events = Vec::new();
-    let setup = USERS + INSTRUMENTS;
-    let total = commands.max(setup + resting + tail);
-    for number in 0..total {
-        let command = if number < USERS {
-            Command::RegisterUser {
-                username: text(&format!("user{number}"))?,
-            }
-        } else if number < setup {
-            instrument(number - USERS)?
-        } else if number < setup + resting {
-            insert(number - setup, false)?
-        } else {
-            later_command(&exchange.engine, number - setup)?
-        };
-        let input = Input {
-            time_unix_ns: 1_700_000_000_000_000_000 + number as i64,
-            command,
-        };
+    for number in 1..=total {
         let mut event = Event::default();
-        match exchange.engine.apply(&input, &mut event) {
-            Ok(Applied::Event) => {}
-            other => return Err(format!("{input:?}: {other:?}").into()),
-        }
+        let input = flow.step(&mut exchange.engine, &mut event)?;
         batch.push_with(event.event_seq, |bytes| record::encode(&input, bytes));
         events.push(event);
         inputs.push(input);
-        let is_at_snapshot = number + 1 == total - tail;
-        if events.len() == BATCH || is_at_snapshot || number + 1 == total {
+        let is_at_snapshot = number == total - tail;
+        if events.len() == BATCH || is_at_snapshot || number == total {
             exchange.journal.commit(std::slice::from_ref(&batch))?;
             batch.clear();
             exchange.history_writer.publish(&Arc::new(std::mem::take(&mut events)));
         }
         if is_at_snapshot {
+            check_resting(&exchange.engine, resting);
             exchange.history.sync()?;
             snapshot = exchange.engine.snapshot();
-            exchange.journal.store_snapshot(number + 1, &snapshot)?;
+            exchange.journal.store_snapshot(number, &snapshot)?;
         }
     }
+    check_resting(&exchange.engine, resting);
     exchange.history_writer.close()?;
     Ok((inputs, snapshot))
 }
 
-fn instrument(number: u64) -> Result<Command, Box<dyn Error>> {
-    Ok(Command::CreateInstrument(CreateInstrument {
-        user: UserId(0),
-        symbol: text(&format!("SYM{number}"))?,
-        description: String::new(),
-        currency: text("USD")?,
-        multiplier: 1,
-        tick_size_e4: 100,
-        initial_phase: TradingPhase::Continuous,
-        client_request_id: ArrayString::new(),
-    }))
-}
-
-/// 1,000 levels a side around 100.0000; one that crosses trades with the best level.
-fn insert(number: u64, crosses: bool) -> Result<Command, Box<dyn Error>> {
-    let side = if number.is_multiple_of(2) {
-        Side::Buy
-    } else {
-        Side::Sell
-    };
-    let depth = (1 + number.wrapping_mul(2_654_435_761) % 1_000) as i64;
-    let away = if crosses { -depth } else { depth };
-    Ok(Command::InsertOrder(InsertOrder {
-        user: UserId((number % USERS) as u32),
-        instrument: InstrumentId((number / 2 % INSTRUMENTS) as u32),
-        terms: OrderTerms {
-            side,
-            price_e4: 1_000_000 + 100 * if side == Side::Buy { -away } else { away },
-            quantity: 10,
-            order_type: OrderType::Limit,
-            time_in_force: TimeInForce::GoodTillCancelled,
-            post_only: false,
-            self_trade_prevention: SelfTradePrevention::CancelResting,
-        },
-        client_order_id: text(&format!("order-{number}"))?,
-    }))
-}
-
-/// Of ten, four cancel the user's oldest order, one trades, and five rest: the books stay about as large.
-fn later_command(engine: &Engine, number: u64) -> Result<Command, Box<dyn Error>> {
-    let user = UserId((number % USERS) as u32);
-    match number / USERS % 10 {
-        0 | 2 | 4 | 6 if let Some(order) = engine.open_orders(user, None, OrderId(0)).next() => {
-            Ok(Command::CancelOrder {
-                user,
-                order: OrderRef::Id(order.order_id),
-            })
-        }
-        8 => insert(number, true),
-        _ => insert(number, false),
-    }
-}
-
-fn text<const N: usize>(text: &str) -> Result<ArrayString<N>, Box<dyn Error>> {
-    ArrayString::from(text).map_err(|error| error.simplify().into())
+/// As many as are meant to rest, but for what the last trades took.
+fn check_resting(engine: &Engine, meant: u64) {
+    let found = support::resting(engine);
+    assert!(
+        found <= meant && meant - found <= 10 * USERS,
+        "{found} orders rest instead of {meant}"
+    );
 }
 
 fn seconds(started: Instant) -> f64 {

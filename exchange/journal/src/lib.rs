@@ -8,6 +8,8 @@ mod error;
 pub mod history;
 pub mod inspect;
 pub mod log;
+mod protobuf;
+mod read_ahead;
 pub mod record;
 pub mod recover;
 pub mod replay;

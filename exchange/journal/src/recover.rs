@@ -3,6 +3,7 @@
 //! The journal is the truth. The newest snapshot saves replaying all of it; history saves writing all
 //! of it again. Either may be older than the other, damaged or gone: what is missing is replayed.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::log::Proof;
 use crate::record::Genesis;
 use crate::replay::{self, Replay, ReplayError};
 use crate::storage::Disk;
-use crate::{Embedded, EventSink, JournalError, Opened, Options, Reader, SnapshotStore, Tail};
+use crate::{Embedded, EventSink, Events, JournalError, Opened, Options, Reader, SnapshotStore, Tail};
 
 /// Directory of history in a data directory.
 pub const HISTORY_DIRECTORY: &str = "history";
@@ -307,8 +308,6 @@ impl Attempt<'_> {
             },
         };
         let mut event = Event::default();
-        let mut events = Vec::new();
-        let mut fed_to_history = 0;
         while replay.engine().event_seq() < watermark {
             if !replay.step(&mut event)? {
                 return Err(self.ended(&replay));
@@ -319,14 +318,7 @@ impl Attempt<'_> {
                 "at event {watermark} it does not hold what the journal says"
             )));
         }
-        while replay.step(&mut event)? {
-            events.push(std::mem::take(&mut event));
-            fed_to_history += 1;
-            if events.len() == PUBLISHED_AT_ONCE {
-                history_writer.publish(&Arc::new(std::mem::take(&mut events)));
-            }
-        }
-        history_writer.publish(&Arc::new(events));
+        let fed_to_history = feed(&mut replay, &mut history_writer)?;
         if replay.engine().event_seq() != self.last_event_seq {
             return Err(self.ended(&replay));
         }
@@ -363,6 +355,33 @@ impl Attempt<'_> {
             error,
         })
     }
+}
+
+/// Replays to the journal's end, for history too; how many events that were.
+fn feed(replay: &mut Replay, history: &mut HistoryWriter) -> Result<u64, ReplayError> {
+    let before = replay.replayed();
+    // Batches that history may still read, oldest first. Their memory serves again: events that are made by one
+    // thread and freed by another are what allocators like least.
+    let mut published: VecDeque<Events> = VecDeque::new();
+    let mut events = vec![Event::default(); PUBLISHED_AT_ONCE];
+    let mut filled = 0;
+    while replay.step(&mut events[filled])? {
+        filled += 1;
+        if filled == events.len() {
+            let full = Arc::new(events);
+            history.publish(&full);
+            published.push_back(full);
+            let oldest = published.pop_front().expect("one was put there");
+            events = Arc::try_unwrap(oldest).unwrap_or_else(|oldest| {
+                published.push_front(oldest);
+                vec![Event::default(); PUBLISHED_AT_ONCE]
+            });
+            filled = 0;
+        }
+    }
+    events.truncate(filled);
+    history.publish(&Arc::new(events));
+    Ok(replay.replayed() - before)
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {

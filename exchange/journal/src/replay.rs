@@ -1,14 +1,18 @@
-//! The journal's records through an engine, one after the other.
+//! The journal's records through an engine, one after the other; a thread of its own reads them ahead.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use optivex_engine::{Applied, Engine, Event, Input};
 
-use crate::record::{self, Genesis, RecordError};
-use crate::{JournalError, Position, Reader, Records, Snapshot, SnapshotStore, Tail};
+use crate::read_ahead::{Batch, ReadAhead};
+use crate::record::{Genesis, RecordError};
+use crate::{JournalError, Position, Reader, Snapshot, SnapshotStore, Tail};
 
 /// How often a long replay says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
+/// How many inputs ahead of its turn the memory that one is going to touch is fetched.
+const PREFETCHED: usize = 8;
 
 /// Why a journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +51,18 @@ pub enum ReplayError {
         /// The oldest event that is kept.
         first_event_seq: u64,
     },
+    /// The operating system has no room for another thread.
+    #[error("cannot start the thread that reads the journal: {0}")]
+    Thread(#[source] io::Error),
 }
 
 /// An engine that follows a journal. The state is that after [`Engine::event_seq`] of its events.
 pub struct Replay {
     engine: Engine,
-    records: Records,
-    input: Option<Input>,
+    records: ReadAhead,
+    batch: Batch,
+    /// The next one of the batch.
+    at: usize,
     replayed: u64,
     started: Instant,
     told: Instant,
@@ -77,8 +86,9 @@ impl Replay {
         let now = Instant::now();
         Ok(Self {
             engine,
-            records,
-            input: None,
+            records: ReadAhead::new(records),
+            batch: Batch::default(),
+            at: 0,
             replayed: 0,
             started: now,
             told: now,
@@ -97,30 +107,33 @@ impl Replay {
     /// Applies the next record and leaves its event in `event`; false where the journal ends. Asked
     /// again, it looks for what was written since.
     pub fn step(&mut self, event: &mut Event) -> Result<bool, ReplayError> {
-        let Some(record) = self.records.next()? else {
-            return Ok(false);
-        };
-        let event_seq = record.event_seq;
-        let input = record::decode(record.payload).map_err(|error| ReplayError::Record {
-            event_seq,
-            position: record.position.clone(),
-            error,
-        })?;
-        let why = match self.engine.apply(&input, event) {
+        if self.batch.input(self.at).is_none() {
+            match self.records.next()? {
+                Some(batch) => (self.batch, self.at) = (batch, 0),
+                None => return Ok(false),
+            }
+        }
+        let Self { engine, batch, at, .. } = self;
+        let input = batch.input(*at).expect("a batch is never empty");
+        if let Some(ahead) = batch.input(*at + PREFETCHED) {
+            engine.prefetch(&ahead.command);
+        }
+        let event_seq = batch.event_seq(*at);
+        let why = match engine.apply(input, event) {
             Ok(Applied::Event) if event.event_seq == event_seq => None,
             Ok(Applied::Event) => Some(format!("it became event {}", event.event_seq)),
             Ok(Applied::OrderRepeated { .. } | Applied::InstrumentRepeated { .. }) => Some("a retry".to_owned()),
             Err(refusal) => Some(format!("refused: {refusal}")),
         };
         if let Some(why) = why {
-            let position = record.position.clone();
+            let position = batch.position(*at).expect("every input has one");
             return Err(ReplayError::NotAccepted {
                 event_seq,
                 position,
                 why,
             });
         }
-        self.input = Some(input);
+        self.at += 1;
         self.replayed += 1;
         // A clock is dear beside a record.
         if self.replayed.is_multiple_of(4_096) && self.told.elapsed() >= PROGRESS_INTERVAL {
@@ -142,9 +155,9 @@ impl Replay {
         self.engine
     }
 
-    /// The input that was applied last.
+    /// The input that the last step applied, if it applied one.
     pub fn input(&self) -> Option<&Input> {
-        self.input.as_ref()
+        self.batch.input(self.at.checked_sub(1)?)
     }
 
     /// How many records were applied.
@@ -154,7 +167,7 @@ impl Replay {
 
     /// What lies behind the last record, once [`Replay::step`] has answered false.
     pub fn tail(&self) -> Option<&Tail> {
-        self.records.tail()
+        self.records.ended()?.tail()
     }
 }
 

@@ -204,6 +204,42 @@ fn a_journal_behind_its_history_stops_the_start() {
     assert_eq!(Exchange::start(older.path()).recovered.report.last_event_seq, 300);
 }
 
+/// Records are read far ahead of the one that is applied, but nobody sees that.
+#[test]
+fn a_replay_stands_where_it_was_asked_to_stand_and_goes_on_from_the_end() {
+    let directory = TempDir::new().expect("a directory");
+    let mut exchange = Exchange::start(directory.path());
+    let mut commands = Commands::new(21);
+    let mut events = exchange.run(&mut commands, 6_000);
+    let reader = Reader::open(directory.path()).expect("opens");
+    let mut event = Event::default();
+
+    let mut replay = Replay::from_genesis(&reader).expect("starts");
+    assert!(replay.input().is_none());
+    for expected in &events[..10] {
+        assert!(replay.step(&mut event).expect("accepted"));
+        assert_eq!(&event, expected);
+        assert_eq!(replay.engine().event_seq(), expected.event_seq);
+        let input = replay.input().expect("applied");
+        assert!(input.time_unix_ns <= expected.time_unix_ns);
+    }
+    // The thread that reads ahead waits for room, and ends all the same.
+    drop(replay);
+
+    let mut replay = Replay::from_genesis(&reader).expect("starts");
+    let mut seen = Vec::new();
+    for more in [1_500, 1, 0] {
+        while replay.step(&mut event).expect("accepted") {
+            seen.push(event.clone());
+        }
+        assert_eq!(seen, events);
+        assert!(replay.tail().is_none(), "what is reserved is no torn tail");
+        assert!(!replay.step(&mut event).expect("still the end"));
+        events.extend(exchange.run(&mut commands, more));
+    }
+    assert_eq!(replay.engine().digest(), exchange.digest());
+}
+
 /// What stops the start, at this event.
 fn damage_of(directory: &Path, event: u64) -> String {
     match recover(&options(directory)).map(|recovered| recovered.report) {

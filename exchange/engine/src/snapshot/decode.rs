@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use arrayvec::ArrayString;
 use prost::Message;
 
-use super::message::{self, Int128};
-use super::{ORDER_TYPES, PHASES, SELF_TRADE_PREVENTIONS, SIDES, TIMES_IN_FORCE, value};
+use super::message::{self, Int128, tag};
+use super::{ORDER_TYPES, PHASES, SELF_TRADE_PREVENTIONS, SIDES, TIMES_IN_FORCE, encode, value};
 use crate::book::rank;
 use crate::client_ids::{FirstInsert, IdPlace};
 use crate::command::{CreateInstrument, OrderTerms, validate_instrument_limits, validate_user_limits};
@@ -63,18 +63,103 @@ fn sum(value: &Option<Int128>, what: &str) -> Result<i128> {
 
 /// The state that these bytes, their seal checked, tell.
 pub(super) fn decode(bytes: &[u8]) -> Result<Engine> {
-    let state = message::State::decode(bytes).map_err(|error| SnapshotError(error.to_string()))?;
-    let mut engine = engine_of(some(state.header.as_ref(), "header")?, state.orders.len())?;
-    for user in &state.users {
-        engine.restore_user(user)?;
+    let mut records = Records::new(bytes);
+    let counts = Counts::of(records.clone())?;
+    let header = some(records.next_of(tag::HEADER)?, "header")?;
+    let mut engine = engine_of(&parsed(header)?, counts.orders)?;
+    while let Some(user) = records.next_of(tag::USER)? {
+        engine.restore_user(&parsed(user)?)?;
     }
-    for instrument in &state.instruments {
-        engine.restore_instrument(instrument)?;
+    while let Some(instrument) = records.next_of(tag::INSTRUMENT)? {
+        engine.restore_instrument(&parsed(instrument)?)?;
     }
-    engine.restore_orders(&state.orders)?;
-    engine.restore_accounts(&state.accounts)?;
-    engine.restore_client_ids(&state.client_ids)?;
+    engine.restore_orders(&mut records, counts.orders)?;
+    engine.restore_accounts(&mut records)?;
+    engine.restore_client_ids(&mut records, &counts.client_ids)?;
+    ensure(records.rest.is_empty(), "records that are unknown or out of order")?;
     Ok(engine)
+}
+
+/// Records one after the other.
+#[derive(Clone)]
+struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    /// The next record, if it is of this kind.
+    fn next_of(&mut self, tag: u8) -> Result<Option<&'a [u8]>> {
+        match self.rest.split_first() {
+            Some((key, mut rest)) if *key == encode::key(tag) => {
+                let length = prost::encoding::decode_varint(&mut rest).map_err(malformed)?;
+                let length = usize::try_from(length).ok();
+                let split = length.and_then(|length| rest.split_at_checked(length));
+                let (record, rest) = some(split, "the end of a record")?;
+                self.rest = rest;
+                Ok(Some(record))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// How many there are of what there may be many of, so that room is made once.
+struct Counts {
+    orders: usize,
+    /// By user.
+    client_ids: Vec<usize>,
+}
+
+impl Counts {
+    fn of(mut records: Records<'_>) -> Result<Self> {
+        let mut count = |tag| {
+            let mut count = 0;
+            while records.next_of(tag)?.is_some() {
+                count += 1;
+            }
+            Ok::<usize, SnapshotError>(count)
+        };
+        count(tag::HEADER)?;
+        let mut client_ids = vec![0; count(tag::USER)?];
+        count(tag::INSTRUMENT)?;
+        let orders = count(tag::ORDER)?;
+        count(tag::ACCOUNT)?;
+        while let Some(record) = records.next_of(tag::CLIENT_ID)? {
+            if let Some(count) = client_ids.get_mut(owner(record)?) {
+                *count += 1;
+            }
+        }
+        Ok(Self { orders, client_ids })
+    }
+}
+
+/// The user of a client id's record: its first field, which is left out if it is 0.
+fn owner(record: &[u8]) -> Result<usize> {
+    match record.split_first() {
+        Some((&message::CLIENT_ID_USER_KEY, mut rest)) => {
+            let user = prost::encoding::decode_varint(&mut rest).map_err(malformed)?;
+            some(usize::try_from(user).ok(), "a client id's owner")
+        }
+        _ => Ok(0),
+    }
+}
+
+fn malformed(error: prost::DecodeError) -> SnapshotError {
+    SnapshotError(error.to_string())
+}
+
+fn parsed<M: Message + Default>(record: &[u8]) -> Result<M> {
+    M::decode(record).map_err(malformed)
+}
+
+/// Reads a record into a message that is used again, with the room of its texts.
+fn parse(message: &mut impl Message, record: &[u8]) -> Result<()> {
+    message.clear();
+    message.merge(record).map_err(malformed)
 }
 
 fn engine_of(header: &message::Header, open_orders: usize) -> Result<Engine> {
@@ -175,19 +260,25 @@ impl Engine {
         Ok(())
     }
 
-    fn restore_orders(&mut self, messages: &[message::Order]) -> Result<()> {
-        let mut orders = Vec::with_capacity(messages.len());
-        for message in messages {
-            orders.push(self.order_of(message)?);
+    fn restore_orders(&mut self, records: &mut Records<'_>, count: usize) -> Result<()> {
+        let mut orders = Vec::with_capacity(count);
+        let mut message = message::Order::default();
+        while let Some(record) = records.next_of(tag::ORDER)? {
+            parse(&mut message, record)?;
+            orders.push(self.order_of(&message)?);
         }
         // Owners' lists are by id, books by priority: as the messages are.
-        let mut by_id: Vec<&Order> = orders.iter().collect();
-        by_id.sort_unstable_by_key(|order| order.order_id);
-        for order in by_id {
-            let slot = slot_of(order.order_id);
-            ensure(self.orders.is_vacant(slot), "an order's slot is taken or out of range")?;
+        let ids = orders.iter().map(|order| order.order_id);
+        let mut by_id: Vec<(OrderId, usize)> = ids.zip(0..).collect();
+        by_id.sort_unstable();
+        for (id, at) in by_id {
+            let order = &orders[at];
+            ensure(
+                self.orders.is_vacant(slot_of(id)),
+                "an order's slot is taken or out of range",
+            )?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account, IdPlace::NONE);
+            self.market(order.instrument).link(order, account, IdPlace::NONE);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
@@ -199,7 +290,7 @@ impl Engine {
             );
             ensure(before.is_none_or(|before| before <= place), "orders out of priority")?;
             before = Some(place);
-            self.enter_book(slot_of(order.order_id));
+            self.market(order.instrument).enter_book(slot_of(order.order_id));
         }
         for listing in &mut self.listings {
             listing.book.take_changes(&mut Vec::new());
@@ -270,9 +361,10 @@ impl Engine {
         Ok(order)
     }
 
-    fn restore_accounts(&mut self, messages: &[message::Account]) -> Result<()> {
+    fn restore_accounts(&mut self, records: &mut Records<'_>) -> Result<()> {
         let mut held = vec![(0_i128, 0_i128); self.listings.len()];
-        for message in messages {
+        while let Some(record) = records.next_of(tag::ACCOUNT)? {
+            let message: message::Account = parsed(record)?;
             let (user, instrument) = (UserId(message.user), InstrumentId(message.instrument));
             ensure((message.user as usize) < self.users.len(), "an account's owner")?;
             let held = some(held.get_mut(message.instrument as usize), "an account's instrument")?;
@@ -305,16 +397,21 @@ impl Engine {
         ensure(held.iter().all(|held| *held == (0, 0)), "what some hold, others owe")
     }
 
-    fn restore_client_ids(&mut self, messages: &[message::ClientId]) -> Result<()> {
+    fn restore_client_ids(&mut self, records: &mut Records<'_>, counts: &[usize]) -> Result<()> {
+        for (user, count) in self.users.iter_mut().zip(counts) {
+            user.client_ids.make_room(*count);
+        }
         let mut open = 0;
-        for message in messages {
+        let mut message = message::ClientId::default();
+        while let Some(record) = records.next_of(tag::CLIENT_ID)? {
+            parse(&mut message, record)?;
             let user = some(self.users.get(message.user as usize), "a client id's owner")?;
             let id = text(&message.client_order_id, "client_order_id")?;
             ensure(
                 !id.is_empty() && user.client_ids.get(&id).is_none(),
                 "a client id twice",
             )?;
-            let insert = first_insert(message)?;
+            let insert = first_insert(&message)?;
             ensure(
                 (message.instrument as usize) < self.listings.len(),
                 "a client id's instrument",
@@ -337,7 +434,7 @@ impl Engine {
                 !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
-            let place = ids.open(id, insert);
+            let place = ids.open(&id, ids.hash(&id), insert);
             match slot {
                 Some(slot) => self.orders.details_mut(slot).client_id = place,
                 None => ids.done(place, self.limits.client_order_ids_per_user_max),

@@ -37,6 +37,8 @@ impl Engine {
         for listing in &self.listings {
             put(tag::INSTRUMENT, &instrument_message(listing));
         }
+        // Messages of what there are many of are used again, with the room of their texts.
+        let mut message = message::Order::default();
         let mut gathered = Vec::with_capacity(ORDERS_GATHERED);
         for listing in &self.listings {
             let mut orders = SIDES
@@ -51,7 +53,8 @@ impl Engine {
                     break;
                 }
                 for order in &gathered {
-                    put(tag::ORDER, &order_message(order));
+                    set_order(&mut message, order);
+                    put(tag::ORDER, &message);
                 }
             }
         }
@@ -62,17 +65,14 @@ impl Engine {
                 }
             }
         }
+        let mut client_id = message::ClientId::default();
         for (user, state) in self.users.iter().enumerate() {
             let ids = &state.client_ids;
-            for (id, insert) in ids.iter() {
-                if self.orders.find(insert.order_id).is_some() {
-                    put(tag::CLIENT_ID, &client_id_message(user as u32, id, insert, false));
-                }
-            }
-            for id in ids.done_ids() {
-                if let Some(insert) = ids.get(id) {
-                    put(tag::CLIENT_ID, &client_id_message(user as u32, id, insert, true));
-                }
+            let open = ids.open_inserts().map(|(id, insert)| (id, insert, false));
+            let done = ids.done_inserts().map(|(id, insert)| (id, insert, true));
+            for (id, insert, is_done) in open.chain(done) {
+                set_client_id(&mut client_id, user as u32, id, insert, is_done);
+                put(tag::CLIENT_ID, &client_id);
             }
         }
     }
@@ -151,13 +151,15 @@ fn instrument_message(listing: &Listing) -> message::Instrument {
     }
 }
 
-fn order_message(order: &Order) -> message::Order {
-    message::Order {
+fn set_order(message: &mut message::Order, order: &Order) {
+    let mut client_order_id = std::mem::take(&mut message.client_order_id);
+    order.client_order_id.as_str().clone_into(&mut client_order_id);
+    *message = message::Order {
         instrument: order.instrument.0,
         side: code(&SIDES, order.side),
         order_id: order.order_id.0,
         user: order.user.0,
-        client_order_id: order.client_order_id.to_string(),
+        client_order_id,
         price_e4: order.price_e4,
         quantity: order.quantity,
         filled_quantity: order.filled_quantity,
@@ -165,7 +167,7 @@ fn order_message(order: &Order) -> message::Order {
         post_only: order.post_only,
         self_trade_prevention: code(&SELF_TRADE_PREVENTIONS, order.self_trade_prevention),
         event_seq: order.event_seq,
-    }
+    };
 }
 
 /// `None` for an account that is as good as none.
@@ -195,12 +197,14 @@ fn account_message(user: u32, account: &Account) -> Option<message::Account> {
     })
 }
 
-fn client_id_message(user: u32, id: &ClientOrderId, insert: &FirstInsert, done: bool) -> message::ClientId {
+fn set_client_id(message: &mut message::ClientId, user: u32, id: &ClientOrderId, insert: &FirstInsert, is_done: bool) {
     let terms = &insert.terms;
-    message::ClientId {
+    let mut client_order_id = std::mem::take(&mut message.client_order_id);
+    id.as_str().clone_into(&mut client_order_id);
+    *message = message::ClientId {
         user,
-        client_order_id: id.to_string(),
-        done,
+        client_order_id,
+        done: is_done,
         instrument: insert.instrument.0,
         side: code(&SIDES, terms.side),
         price_e4: terms.price_e4,
@@ -212,7 +216,7 @@ fn client_id_message(user: u32, id: &ClientOrderId, insert: &FirstInsert, done: 
         order_id: insert.order_id.0,
         event_seq: insert.event_seq,
         report_seq: insert.report_seq,
-    }
+    };
 }
 
 fn window_limit_message(limit: RollingWindowLimit) -> message::WindowLimit {

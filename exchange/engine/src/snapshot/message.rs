@@ -3,35 +3,21 @@
 /// Version that is written.
 pub(super) const VERSION: u32 = 1;
 
-/// The whole state. Written field by field in the order of tags, so that there is one form of one state.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct State {
-    #[prost(message, optional, tag = "1")]
-    pub(super) header: Option<Header>,
-    /// By id.
-    #[prost(message, repeated, tag = "2")]
-    pub(super) users: Vec<User>,
-    /// By id.
-    #[prost(message, repeated, tag = "3")]
-    pub(super) instruments: Vec<Instrument>,
-    /// By instrument, bids before asks, then in priority.
-    #[prost(message, repeated, tag = "4")]
-    pub(super) orders: Vec<Order>,
-    /// By user, then instrument; without those that say nothing.
-    #[prost(message, repeated, tag = "5")]
-    pub(super) accounts: Vec<Account>,
-    /// By user: first the ids of open orders by id, then those of done orders in the order they got done.
-    #[prost(message, repeated, tag = "6")]
-    pub(super) client_ids: Vec<ClientId>,
-}
-
-/// Field numbers of [`State`], for a writer that writes one record at a time; the seal comes last.
+/// Fields of the whole state: a [`Header`], then messages of the other types, one kind after the other, so that
+/// there is one form of one state; the seal comes last.
 pub(super) mod tag {
+    /// Of [`Header`](super::Header).
     pub(crate) const HEADER: u8 = 1;
+    /// Of [`User`](super::User), by id.
     pub(crate) const USER: u8 = 2;
+    /// Of [`Instrument`](super::Instrument), by id.
     pub(crate) const INSTRUMENT: u8 = 3;
+    /// Of [`Order`](super::Order), by instrument, bids before asks, then in priority.
     pub(crate) const ORDER: u8 = 4;
+    /// Of [`Account`](super::Account), by user, then instrument; without those that say nothing.
     pub(crate) const ACCOUNT: u8 = 5;
+    /// Of [`ClientId`](super::ClientId), by user: first the ids of open orders by id, then those of done orders in
+    /// the order they got done.
     pub(crate) const CLIENT_ID: u8 = 6;
     /// SHA-256 of everything before it.
     pub(crate) const SEAL: u8 = 15;
@@ -178,6 +164,9 @@ pub(super) struct Account {
     #[prost(message, optional, tag = "12")]
     pub(super) amounts: Option<Window>,
 }
+
+/// Key of [`ClientId::user`].
+pub(super) const CLIENT_ID_USER_KEY: u8 = 1 << 3;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ClientId {

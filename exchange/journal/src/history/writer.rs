@@ -19,7 +19,7 @@ use crate::{EventSink, Events};
 /// report is not held up by those behind it.
 const WRITE_MAX: usize = 1 << 14;
 /// From one write to the next: a write has its price however little it writes. What comes after a pause is
-/// written at once.
+/// written at once, and so is what follows a full write.
 const WRITE_INTERVAL: Duration = Duration::from_millis(1);
 /// How often free room is looked at.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -51,13 +51,15 @@ struct QueueState {
     is_closing: bool,
     /// The writer is gone: nothing will be written any more.
     is_stopped: bool,
+    /// Threads that wait for a change: without any, a signal would be a call of the system for nothing.
+    waiting: usize,
     /// Somebody found the store not working.
     wants_reopen: bool,
 }
 
 /// What the writer has to do next.
 enum Next {
-    Write,
+    Write { is_full: bool },
     Reopen,
     End,
 }
@@ -72,6 +74,7 @@ impl Queue {
                 written: watermark,
                 is_closing: false,
                 is_stopped: false,
+                waiting: 0,
                 wants_reopen: false,
             }),
             changed: Condvar::new(),
@@ -83,8 +86,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    /// Signals whoever waits that the state has changed.
+    fn signal(&self, state: MutexGuard<'_, QueueState>) {
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -124,7 +139,7 @@ impl Queue {
         if !state.is_stopped {
             state.weight += events.iter().map(weight).sum::<usize>();
             state.batches.push_back(events.clone());
-            self.changed.notify_all();
+            self.signal(state);
         }
     }
 
@@ -144,7 +159,12 @@ impl Queue {
             taken += batch.iter().map(weight).sum::<usize>();
             events.push(batch);
         }
-        if events.is_empty() { Next::End } else { Next::Write }
+        if events.is_empty() {
+            return Next::End;
+        }
+        Next::Write {
+            is_full: taken >= WRITE_MAX,
+        }
     }
 
     /// Has the store opened again, even if nothing is to be written.
@@ -158,7 +178,7 @@ impl Queue {
         let mut state = self.state();
         state.weight -= weight;
         state.written = watermark;
-        self.changed.notify_all();
+        self.signal(state);
     }
 
     fn close(&self) {
@@ -289,7 +309,8 @@ impl Writer {
             // What comes meanwhile is written with the rest; whoever brings it need not wake this thread.
             thread::sleep(rest_until.saturating_duration_since(Instant::now()));
             match shared.queue.next(&mut events) {
-                Next::Write => rest_until = Instant::now() + WRITE_INTERVAL,
+                Next::Write { is_full: true } => {}
+                Next::Write { is_full: false } => rest_until = Instant::now() + WRITE_INTERVAL,
                 Next::Reopen => {
                     self.reopen();
                     continue;

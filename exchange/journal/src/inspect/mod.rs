@@ -1,4 +1,4 @@
-//! Looks into a journal: [`verify`], [`export`], [`book`]. All of them only read, take no lock, and may
+//! Looks into a journal: [`verify()`], [`export()`], [`book()`]. All of them only read, take no lock, and may
 //! run beside an exchange that writes; they see what was written when they got there. Memory is that of
 //! one state of the exchange, however long the journal is.
 

@@ -38,6 +38,8 @@ pub(crate) struct Walk {
     file: Box<dyn StorageFile>,
     pub(crate) path: Arc<Path>,
     pub(crate) header: SegmentHeader,
+    /// The header's, for every record.
+    seed: u32,
     /// Where the next record starts.
     pub(crate) offset: u64,
     /// The event of the next record.
@@ -86,6 +88,7 @@ impl Walk {
         Ok(Self {
             file,
             path: path.into(),
+            seed: header.seed(),
             header,
             offset: HEADER_BYTES,
             next_event_seq: first_event_seq,
@@ -227,7 +230,7 @@ impl Walk {
     fn is_record(&self, offset: u64, frame: Frame) -> Result<bool, JournalError> {
         let mut record = vec![0; frame.record_bytes()];
         let count = self.read(&mut record, offset)?;
-        Ok(count == record.len() && frame.matches(self.header.seed(), &record))
+        Ok(count == record.len() && frame.matches(self.seed, &record))
     }
 
     /// The frame at the walk's offset if a whole record stands there, which is then in the window.
@@ -238,7 +241,7 @@ impl Walk {
         };
         self.fill(frame.record_bytes())?;
         let record = self.ahead();
-        let whole = record.len() >= frame.record_bytes() && frame.matches(self.header.seed(), record);
+        let whole = record.len() >= frame.record_bytes() && frame.matches(self.seed, record);
         Ok(whole.then_some(frame))
     }
 

@@ -336,7 +336,7 @@ fn scoreboard(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<String
     let page = said(on_host(
         stage,
         UAT,
-        &["cat", "/var/lib/optivex/spool/state/scoreboard.html"],
+        &["cat", "/var/lib/optivex/spool/public/scoreboard.html"],
     )?)?;
     for (person, _) in people {
         ensure!(page.contains(&person.name), "{} is not on the scoreboard", person.name);
