@@ -220,10 +220,11 @@ impl<'a> Planner<'a> {
             };
             let locked = self.locked(machine.id);
             let has_key = locked.is_some_and(|locked| locked.account_key.is_some());
-            if is_new || !has_key {
+            let setup = locked.and_then(|locked| locked.setup);
+            // What a machine has lost, its key for others may be of.
+            if is_new || !has_key || setup.is_none() {
                 self.unsettled.insert(machine.id);
             }
-            let setup = locked.and_then(|locked| locked.setup);
             // A set-up also tells the account's key, if a lock file was edited.
             if is_new || !has_key || setup != Some(self.input.wanted.setup(&machine)) {
                 self.add(Action::SetUp {

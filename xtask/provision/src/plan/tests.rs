@@ -503,6 +503,25 @@ fn a_replaced_host_key_of_a_machine_of_its_own_counts_until_the_inventory_is_cha
     assert!(plan.is_empty() && plan.notes.is_empty(), "{plan}");
 }
 
+/// Its key may be another one after it was mended: whoever knows it has to be told.
+#[test]
+fn a_machine_that_the_doctor_found_broken_is_set_up_and_told_of() {
+    let mut model = Model::new();
+    let wanted = inventory("alice bob", "", &["uat"]);
+    model.apply(&wanted);
+    let locked = model.locked(&name("alice"), RoleName::Dev);
+    (locked.setup, locked.links) = (None, None);
+    let told: Vec<String> = model.plan(&wanted).actions.iter().map(Action::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "~ alice         set up over SSH",
+            "~ uat           tell it of the others (keys known after apply)",
+            "~ alice         tell it of the others (keys known after apply)",
+        ]
+    );
+}
+
 #[test]
 fn keys_between_old_and_new_are_told() {
     let mut model = Model::new();
