@@ -270,19 +270,16 @@ impl Walk {
     /// Has at least this many bytes from the walk's offset on in the window, as far as the file goes.
     fn fill(&mut self, need: usize) -> Result<(), JournalError> {
         let end = self.window.offset + self.window.bytes.len() as u64;
-        let kept = if (self.window.offset..=end).contains(&self.offset) {
-            (self.offset - self.window.offset) as usize..self.window.bytes.len()
+        let kept = if self.offset < self.window.offset || self.offset > end {
+            &[]
+        } else if self.ahead().len() >= need {
+            return Ok(());
         } else {
-            0..0
+            self.ahead()
         };
         let present = kept.len();
-        if present >= need {
-            return Ok(());
-        }
-        // The window's memory serves again.
-        let Window { mut bytes, .. } = std::mem::take(&mut self.window);
-        bytes.copy_within(kept, 0);
-        bytes.resize(present + need.max(READ_BYTES), 0);
+        let mut bytes = vec![0; present + need.max(READ_BYTES)];
+        bytes[..present].copy_from_slice(kept);
         let count = self.read(&mut bytes[present..], self.offset + present as u64)?;
         bytes.truncate(present + count);
         self.window = Window {
