@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod message;
 
 use sha2::{Digest, Sha256};
