@@ -1,7 +1,7 @@
 //! Client order ids of one user: what makes the retry of an insert safe.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 
@@ -47,9 +47,9 @@ impl IdPlace {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Bucket {
-    /// Hashes and entries.
-    places: [(u32, u32); PLACES],
-    taken: u32,
+    /// Of the entries, and then how many there are: all compared at once.
+    hashes: [u32; PLACES + 1],
+    entries: [u32; PLACES],
     /// Where it goes on if that is not enough, among all `further` buckets.
     further: u32,
 }
@@ -60,13 +60,34 @@ const FILL: usize = 4;
 
 impl Bucket {
     const EMPTY: Self = Self {
-        places: [(0, NIL); PLACES],
-        taken: 0,
+        hashes: [0; PLACES + 1],
+        entries: [NIL; PLACES],
         further: NIL,
     };
 
-    fn places(&self) -> &[(u32, u32)] {
-        &self.places[..self.taken as usize]
+    #[inline(always)]
+    fn taken(&self) -> usize {
+        // At most that; told for the sake of the bounds checks.
+        (self.hashes[PLACES] as usize).min(PLACES)
+    }
+
+    /// Whether a hash may be among these: a count or what was taken out may look like it.
+    #[inline(always)]
+    fn may_hold(&self, hash: u32) -> bool {
+        self.hashes.iter().fold(false, |found, other| found | (*other == hash))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u32, u32)> {
+        let entries = self.hashes.into_iter().zip(self.entries);
+        entries.take(self.taken())
+    }
+
+    #[inline(always)]
+    fn push(&mut self, hash: u32, at: u32) {
+        let taken = self.taken();
+        self.hashes[taken] = hash;
+        self.entries[taken] = at;
+        self.hashes[PLACES] = taken as u32 + 1;
     }
 }
 
@@ -80,6 +101,8 @@ pub(crate) struct ClientIds {
     seed: RandomState,
     /// By the hash modulo their number, rounded to powers of two.
     buckets: Vec<Bucket>,
+    /// The next power of two of their number, less one.
+    mask: u32,
     further: Vec<Bucket>,
     further_vacant: Vec<u32>,
     entries: Vec<Entry>,
@@ -90,21 +113,28 @@ pub(crate) struct ClientIds {
 
 impl ClientIds {
     /// The first insert of an id that is still known.
-    #[inline]
     pub(crate) fn get(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
-        if id.is_empty() || self.buckets.is_empty() {
+        if id.is_empty() {
             return None;
         }
-        self.find(id)
+        self.find(id, self.hash(id))
     }
 
-    /// Adds a new order's id; tells where for [`ClientIds::done`].
+    /// What [`ClientIds::find`] and [`ClientIds::open`] want of an id that is not empty.
+    #[inline(always)]
+    pub(crate) fn hash(&self, id: &ClientOrderId) -> u32 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(id.as_bytes());
+        hasher.finish() as u32
+    }
+
+    /// Adds a new order's id that is not known; tells where for [`ClientIds::done`].
     #[inline]
-    pub(crate) fn open(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
-        if id.is_empty() || fault!(ClientIdsForgotten) {
+    pub(crate) fn open(&mut self, id: &ClientOrderId, hash: u32, insert: FirstInsert) -> IdPlace {
+        if fault!(ClientIdsForgotten) {
             return IdPlace::NONE;
         }
-        self.add(id, insert)
+        self.add(id, hash, insert)
     }
 
     /// The order is done: its id is kept until `kept_max` others are done after it.
@@ -119,11 +149,13 @@ impl ClientIds {
     pub(crate) fn make_room(&mut self, count: usize) {
         if self.buckets.is_empty() {
             self.buckets = vec![Bucket::EMPTY; count.div_ceil(FILL)];
+            self.set_mask();
         }
         self.entries.reserve_exact(count);
     }
 
     /// Fetches what an id's look-up is going to touch into the cache.
+    #[inline]
     pub(crate) fn prefetch(&self, id: &ClientOrderId) {
         if !id.is_empty() && !self.buckets.is_empty() {
             prefetch(self.buckets.get(self.bucket(self.hash(id))));
@@ -158,44 +190,56 @@ impl ClientIds {
         self.done.len()
     }
 
-    fn hash(&self, id: &ClientOrderId) -> u32 {
-        self.seed.hash_one(id) as u32
-    }
-
     /// Place of a hash's bucket: the table is somewhere between two powers of two, and buckets that are
     /// not there yet are still part of those that they will be split from.
+    #[inline(always)]
     fn bucket(&self, hash: u32) -> usize {
-        let mask = self.buckets.len().next_power_of_two() - 1;
-        let at = hash as usize & mask;
-        if at < self.buckets.len() { at } else { at & (mask >> 1) }
+        let at = (hash & self.mask) as usize;
+        if at < self.buckets.len() {
+            at
+        } else {
+            (hash & (self.mask >> 1)) as usize
+        }
     }
 
-    fn find(&self, id: &ClientOrderId) -> Option<&FirstInsert> {
-        let hash = self.hash(id);
-        let mut bucket = &self.buckets[self.bucket(hash)];
+    fn set_mask(&mut self) {
+        self.mask = (self.buckets.len().next_power_of_two() - 1) as u32;
+    }
+
+    /// The first insert of an id with this hash that is still known.
+    #[inline]
+    pub(crate) fn find(&self, id: &ClientOrderId, hash: u32) -> Option<&FirstInsert> {
+        let mut bucket = self.buckets.get(self.bucket(hash))?;
         loop {
-            for (other, at) in bucket.places() {
-                if *other == hash && self.entries[*at as usize].id == *id {
-                    return Some(&self.entries[*at as usize].insert);
-                }
+            if bucket.may_hold(hash)
+                && let Some(insert) = self.find_in(bucket, id, hash)
+            {
+                return Some(insert);
             }
             bucket = self.further.get(bucket.further as usize)?;
         }
     }
 
-    fn add(&mut self, id: ClientOrderId, insert: FirstInsert) -> IdPlace {
+    #[cold]
+    fn find_in(&self, bucket: &Bucket, id: &ClientOrderId, hash: u32) -> Option<&FirstInsert> {
+        let entries = bucket.entries().filter(|(other, _)| *other == hash);
+        let mut entries = entries.map(|(_, at)| &self.entries[at as usize]);
+        let entry = entries.find(|entry| entry.id == *id)?;
+        Some(&entry.insert)
+    }
+
+    fn add(&mut self, id: &ClientOrderId, hash: u32, insert: FirstInsert) -> IdPlace {
         if self.entries.len() - self.vacant.len() >= FILL * self.buckets.len() {
             self.grow();
         }
-        let hash = self.hash(&id);
-        let entry = Entry { id, insert };
+        let entry = || Entry { id: *id, insert };
         let at = match self.vacant.pop() {
             Some(at) => {
-                self.entries[at as usize] = entry;
+                self.entries[at as usize] = entry();
                 at
             }
             None => {
-                self.entries.push(entry);
+                self.entries.push(entry());
                 (self.entries.len() - 1) as u32
             }
         };
@@ -204,41 +248,47 @@ impl ClientIds {
     }
 
     /// Puts an entry into its bucket. A bucket that is full moves away, and a new one takes its place.
+    #[inline(always)]
     fn place(&mut self, hash: u32, at: u32) {
         let first = self.bucket(hash);
-        if self.buckets[first].taken as usize == PLACES {
-            let full = self.buckets[first];
-            let further = match self.further_vacant.pop() {
-                Some(further) => {
-                    self.further[further as usize] = full;
-                    further
-                }
-                None => {
-                    self.further.push(full);
-                    (self.further.len() - 1) as u32
-                }
-            };
-            self.buckets[first] = Bucket {
-                further,
-                ..Bucket::EMPTY
-            };
+        if self.buckets[first].taken() == PLACES {
+            self.move_away(first);
         }
-        let bucket = &mut self.buckets[first];
-        bucket.places[bucket.taken as usize] = (hash, at);
-        bucket.taken += 1;
+        self.buckets[first].push(hash, at);
+    }
+
+    #[cold]
+    fn move_away(&mut self, first: usize) {
+        let full = self.buckets[first];
+        let further = match self.further_vacant.pop() {
+            Some(further) => {
+                self.further[further as usize] = full;
+                further
+            }
+            None => {
+                self.further.push(full);
+                (self.further.len() - 1) as u32
+            }
+        };
+        self.buckets[first] = Bucket {
+            further,
+            ..Bucket::EMPTY
+        };
     }
 
     /// Adds a bucket: those entries go there that only the longer hash tells apart.
+    #[cold]
     fn grow(&mut self) {
         let split = self.buckets.len() - (self.buckets.len() + 1).next_power_of_two() / 2;
         self.buckets.push(Bucket::EMPTY);
+        self.set_mask();
         if self.buckets.len() == 1 {
             return;
         }
         let mut bucket = std::mem::replace(&mut self.buckets[split], Bucket::EMPTY);
         loop {
-            for (hash, at) in bucket.places() {
-                self.place(*hash, *at);
+            for (hash, at) in bucket.entries() {
+                self.place(hash, at);
             }
             let further = bucket.further;
             if further == NIL {
@@ -268,25 +318,33 @@ impl ClientIds {
         self.vacant.push(at);
         let first = self.bucket(hash);
         let bucket = &mut self.buckets[first];
-        bucket.taken -= 1;
-        let last = bucket.places[bucket.taken as usize];
-        if bucket.taken == 0 && bucket.further != NIL {
+        let left = bucket.taken() - 1;
+        let last = (bucket.hashes[left], bucket.entries[left]);
+        bucket.hashes[PLACES] = left as u32;
+        if let Some(place) = bucket.entries[..=left].iter().position(|other| *other == at) {
+            (bucket.hashes[place], bucket.entries[place]) = last;
+        } else {
+            self.replace_further(first, at, last);
+        }
+        let bucket = &mut self.buckets[first];
+        if left == 0 && bucket.further != NIL {
             let further = bucket.further;
             *bucket = std::mem::replace(&mut self.further[further as usize], Bucket::EMPTY);
             self.further_vacant.push(further);
         }
-        if last.1 == at {
-            return;
-        }
-        let mut bucket = &mut self.buckets[first];
-        loop {
-            let further = bucket.further;
-            let taken = bucket.taken as usize;
-            if let Some(place) = bucket.places[..taken].iter_mut().find(|place| place.1 == at) {
-                *place = last;
+    }
+
+    /// Puts another entry into the place of one that a further bucket holds.
+    #[cold]
+    fn replace_further(&mut self, first: usize, at: u32, other: (u32, u32)) {
+        let mut further = self.buckets[first].further;
+        while let Some(bucket) = self.further.get_mut(further as usize) {
+            let place = bucket.entries().position(|entry| entry.1 == at);
+            if let Some(place) = place {
+                (bucket.hashes[place], bucket.entries[place]) = other;
                 return;
             }
-            bucket = &mut self.further[further as usize];
+            further = bucket.further;
         }
     }
 }
@@ -345,7 +403,7 @@ mod tests {
                 let id = ClientOrderId::from(&id).expect("short");
                 prop_assert_eq!(ids.get(&id), known.get(&id));
                 if open && !known.contains_key(&id) {
-                    places.insert(id, ids.open(id, insert(number)));
+                    places.insert(id, ids.open(&id, ids.hash(&id), insert(number)));
                     known.insert(id, insert(number));
                 } else if !open && known.contains_key(&id) && !done.contains(&id) {
                     ids.done(places[&id], kept_max);

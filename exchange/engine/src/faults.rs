@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::book::rank;
 use crate::client_ids::FirstInsert;
 use crate::command::InsertOrder;
-use crate::engine::{Engine, Execution};
+use crate::engine::{Engine, Execution, Market};
 use crate::event::Event;
 use crate::matching::limit_rank;
 use crate::order::slot_of;
@@ -34,8 +34,13 @@ static PLACES: Mutex<Vec<Place>> = Mutex::new(Vec::new());
 const LARGE: i64 = 30;
 
 /// Which order trades next with an incoming one, and at what price; `first` is the one whose turn it is.
-pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64), event: &Event) -> Option<(u32, i64)> {
-    let book = &engine.listings[incoming.instrument.0 as usize].book;
+pub(crate) fn next_to_trade(
+    market: &Market<'_>,
+    incoming: &Order,
+    first: (u32, i64),
+    event: &Event,
+) -> Option<(u32, i64)> {
+    let book = &market.listing.book;
     let side = incoming.side.opposite();
     let limit = limit_rank(incoming.side, incoming.order_type, incoming.price_e4);
     let reached = || {
@@ -43,7 +48,7 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
             .take_while(move |level| rank(side, level.price_e4) <= limit)
     };
     let best = || book.level(side, first.1).into_iter();
-    let queue = || best().flat_map(|level| engine.orders.queue(level));
+    let queue = || best().flat_map(|level| market.orders.queue(level));
     let order = |order: &Order| (slot_of(order.order_id), order.price_e4);
     if fault!(AggressorPrice) && incoming.order_type == OrderType::Limit {
         return Some((first.0, incoming.price_e4));
@@ -56,7 +61,7 @@ pub(crate) fn next_to_trade(engine: &Engine, incoming: &Order, first: (u32, i64)
     }
     let other = if fault!(OldestFirst) {
         reached()
-            .flat_map(|level| engine.orders.queue(level))
+            .flat_map(|level| market.orders.queue(level))
             .min_by_key(|order| order.order_id)
             .map(order)
     } else if fault!(PricesWithoutSign) {
@@ -209,22 +214,31 @@ impl Engine {
         }
         Ok(())
     }
+}
 
-    /// After one side of a trade was booked; gives back the order.
-    pub(crate) fn after_settle(&mut self, order: Order, account: u32, trade: &Execution) -> Order {
-        let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
+impl Market<'_> {
+    /// After one side of a trade was booked.
+    pub(crate) fn after_settle(&mut self, order: &Order, account: u32, trade: &Execution) {
+        let multiplier = self.listing.instrument.multiplier;
         let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
-        let wrong_by = paid(&order, trade.quantity, multiplier, amount_e4) - amount_e4;
-        self.accounts[account as usize].trade(order.side, 0, wrong_by);
-        order
+        let wrong_by = paid(order, trade.quantity, multiplier, amount_e4) - amount_e4;
+        let paid_wrong = if order.side == Side::Buy { wrong_by } else { -wrong_by };
+        self.accounts[account as usize].trade(0, paid_wrong);
     }
 
     /// After a resting order's fill.
     pub(crate) fn after_fill(&mut self, slot: u32, order: &Order) {
         if fault!(PartialFillLosesPlace) && order.status == OrderStatus::Open {
-            self.leave_book(slot);
-            self.enter_book(slot);
+            self.goes_behind(slot);
         }
+    }
+
+    /// An order leaves its place for the last one at its price, which changes nothing that is told.
+    fn goes_behind(&mut self, slot: u32) {
+        let notes = self.listing.book.note_count();
+        self.leave_book(slot);
+        self.enter_book(slot);
+        self.listing.book.forget_notes(notes);
     }
 
     /// When an order comes to rest.
@@ -256,12 +270,11 @@ impl Engine {
         if fault!(SwapRemove) {
             let Order {
                 order_id,
-                instrument,
                 side,
                 price_e4,
                 ..
             } = *self.orders.order(slot);
-            let book = &self.listings[instrument.0 as usize].book;
+            let book = &self.listing.book;
             let level = book.level(side, price_e4);
             let mut younger: Vec<u32> = level
                 .into_iter()
@@ -273,8 +286,7 @@ impl Engine {
             // The youngest comes to stand where the cancelled one stood.
             younger.pop();
             for slot in younger {
-                self.leave_book(slot);
-                self.enter_book(slot);
+                self.goes_behind(slot);
             }
         }
     }

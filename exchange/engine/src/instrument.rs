@@ -95,14 +95,25 @@ impl Listing {
     }
 
     /// Refuses an amount that sums could not carry.
+    #[inline]
     pub(crate) fn check_notional(&self, price_e4: i64, quantity: i64) -> Result<(), Refusal> {
-        let amount_e4 = self.amount_e4(price_e4, quantity);
+        // 64 bits hold quantity × multiplier of what passed the checks of form, and what may pass this one.
+        #[cfg(not(feature = "faults"))]
+        let amount_e4 = price_e4
+            .unsigned_abs()
+            .checked_mul((quantity * self.instrument.multiplier) as u64)
+            .map(i128::from);
         #[cfg(feature = "faults")]
-        let amount_e4 = crate::faults::notional(price_e4, quantity, self.instrument.multiplier, amount_e4);
-        if amount_e4 > NOTIONAL_E4_MAX {
-            return Err(Refusal::NotionalTooLarge);
+        let amount_e4 = Some(crate::faults::notional(
+            price_e4,
+            quantity,
+            self.instrument.multiplier,
+            self.amount_e4(price_e4, quantity),
+        ));
+        match amount_e4 {
+            Some(amount_e4) if amount_e4 <= NOTIONAL_E4_MAX => Ok(()),
+            _ => Err(Refusal::NotionalTooLarge),
         }
-        Ok(())
     }
 
     /// |price| × quantity × multiplier, in 1e-4.

@@ -1,7 +1,7 @@
 //! Price-time priority, self-trade prevention, and the uncross of a call auction.
 
 use crate::book::{index, rank};
-use crate::engine::{Engine, fill, fill_report};
+use crate::engine::{Engine, Market, report, tell};
 use crate::event::Event;
 use crate::position::amount_e4;
 use crate::types::{CancelReason, InstrumentId, Order, OrderStatus, OrderType, SelfTradePrevention, Side, UserId};
@@ -119,63 +119,90 @@ impl Engine {
         }
         prospect
     }
+}
 
-    /// Matches an incoming order; tells whether self-trade prevention stopped it.
+impl Market<'_> {
+    /// Matches an incoming open order; tells whether self-trade prevention stopped it. The levels of the
+    /// other side that this changes are told, best first.
+    #[inline(always)]
     pub(crate) fn match_incoming(&mut self, order: &mut Order, account: u32, event: &mut Event) -> bool {
         let opposite = order.side.opposite();
         let limit = limit_rank(order.side, order.order_type, order.price_e4);
-        let event_seq = self.event_seq;
-        while order.status == OrderStatus::Open {
-            let book = &self.listings[order.instrument.0 as usize].book;
-            let Some(level) = book.best_within(opposite, limit) else {
-                break;
+        let incoming = (order.order_id, order.user);
+        let mut filled_quantity = order.filled_quantity;
+        let (mut lots, mut paid_e4) = (0, 0);
+        let stopped = loop {
+            let Some(level) = self.listing.book.best_within(opposite, limit) else {
+                break false;
             };
             let (slot, price_e4) = (level.head, level.price_e4);
             #[cfg(feature = "faults")]
             let Some((slot, price_e4)) = crate::faults::next_to_trade(self, order, (slot, price_e4), event) else {
-                break;
+                break false;
             };
-            let resting = *self.orders.node(slot);
-            let is_own = resting.user == order.user;
+            let node = self.orders.node(slot);
+            let (resting, resting_open) = ((node.id, node.user), i64::from(node.open));
+            let is_own = resting.1 == incoming.1;
             #[cfg(feature = "faults")]
             let is_own = crate::faults::is_own(order, self.orders.order(slot), is_own);
             if is_own {
                 if order.self_trade_prevention != SelfTradePrevention::CancelIncoming {
-                    self.cancel_resting(slot, CancelReason::SelfTrade, event);
+                    self.cancel_own(slot, event);
                 }
                 if order.self_trade_prevention != SelfTradePrevention::CancelResting {
-                    return true;
+                    break true;
                 }
                 continue;
             }
-            let quantity = order.open_quantity().min(resting.open.into());
-            let incoming_name = (order.order_id, order.user);
-            let resting_name = (resting.id, resting.user);
+            let quantity = (order.quantity - filled_quantity).min(resting_open);
             let (bid, ask) = match order.side {
-                Side::Buy => (incoming_name, resting_name),
-                Side::Sell => (resting_name, incoming_name),
+                Side::Buy => (incoming, resting),
+                Side::Sell => (resting, incoming),
             };
-            let execution = (order.instrument, price_e4, quantity);
-            let trade = self.trade(execution, bid, ask, Some(order.side), event);
-            self.fill_resting(slot, &trade, false, event);
-            fill(order, quantity, event_seq);
-            self.settle(order.side, account, &trade);
+            let trade = self.trade((price_e4, quantity), bid, ask, Some(order.side), event);
+            let level = self.fill_alone(slot, &trade, event);
+            tell(level, event);
+            let exchanged = self.exchanged(order.side, &trade);
+            (lots, paid_e4) = (lots + exchanged.0, paid_e4 + exchanged.1);
             #[cfg(feature = "faults")]
-            self.after_settle(*order, account, &trade);
-            self.report(fill_report(&trade, true), order, event);
-        }
-        false
+            self.after_settle(order, account, &trade);
+            filled_quantity += quantity;
+            let is_whole = filled_quantity == order.quantity;
+            let after = Order {
+                filled_quantity,
+                status: if is_whole {
+                    OrderStatus::Filled
+                } else {
+                    OrderStatus::Open
+                },
+                ..*order
+            };
+            report(self.user(incoming.1), trade.report(true), after, event);
+            if is_whole {
+                order.status = OrderStatus::Filled;
+                break false;
+            }
+        };
+        order.filled_quantity = filled_quantity;
+        self.accounts[account as usize].trade(lots, paid_e4);
+        stopped
+    }
+
+    /// Self-trade prevention cancels a resting order.
+    #[cold]
+    fn cancel_own(&mut self, slot: u32, event: &mut Event) {
+        let level = self.cancel_alone(slot, CancelReason::SelfTrade, event);
+        tell(level, event);
     }
 
     /// Trades what is crossed at one price, best bid with best ask, oldest first.
-    pub(crate) fn uncross(&mut self, instrument: InstrumentId, event: &mut Event) {
-        let listing = &mut self.listings[instrument.0 as usize];
-        let Some(auction) = listing.uncross() else { return };
+    pub(crate) fn uncross(&mut self, event: &mut Event) {
+        let Some(auction) = self.listing.uncross() else { return };
         // Trading at a price that stays the same needs no indicative one.
-        listing.book.set_auction(false);
+        self.listing.book.set_auction(false);
         let mut left = auction.quantity;
         while left > 0 {
-            let book = &self.listings[instrument.0 as usize].book;
+            let book = &self.listing.book;
             let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) else {
                 break;
             };
@@ -190,9 +217,9 @@ impl Engine {
             left -= quantity;
             let names = ((bid.id, bid.user), (ask.id, ask.user));
             let price_e4 = fault!(UncrossAtAsks, self.orders.order(ask_slot).price_e4, auction.price_e4);
-            let trade = self.trade((instrument, price_e4, quantity), names.0, names.1, None, event);
-            self.fill_resting(bid_slot, &trade, false, event);
-            self.fill_resting(ask_slot, &trade, false, event);
+            let trade = self.trade((price_e4, quantity), names.0, names.1, None, event);
+            self.fill_in_auction(bid_slot, &trade, event);
+            self.fill_in_auction(ask_slot, &trade, event);
         }
     }
 }

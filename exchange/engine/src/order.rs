@@ -155,7 +155,7 @@ impl<D: Clone> Orders<D> {
     }
 
     /// The id that [`Orders::next_id`] is going to give.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek_id(&self) -> OrderId {
         let slot = match self.free.last() {
             Some(slot) => *slot,
@@ -168,7 +168,7 @@ impl<D: Clone> Orders<D> {
 
     /// Takes the next id and reserves its slot; the caller either fills the slot or gives it back.
     /// With all slots taken the id names none, which only an order that does not rest may have.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_id(&mut self) -> OrderId {
         self.last_id = self.peek_id();
         if self.free.pop().is_none() && self.nodes.len() < self.slots_max as usize {
@@ -179,8 +179,14 @@ impl<D: Clone> Orders<D> {
     }
 
     /// Fills the slot of an id; the book does the rest of its node.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, id: OrderId, user: UserId, account: u32, details: D) -> u32 {
+        self.put_with(id, user, account, || details.clone())
+    }
+
+    /// The same with details that are made in their place.
+    #[inline(always)]
+    pub(crate) fn put_with(&mut self, id: OrderId, user: UserId, account: u32, details: impl Fn() -> D) -> u32 {
         let slot = slot_of(id);
         let node = &mut self.nodes[slot as usize];
         debug_assert_eq!(node.id, OrderId(0), "a slot holds one order");
@@ -189,16 +195,19 @@ impl<D: Clone> Orders<D> {
             return slot;
         }
         match self.details.get_mut(slot as usize) {
-            Some(place) => *place = details,
-            None => {
-                let missing = slot as usize + 1 - self.details.len();
-                if missing > self.details.capacity() - self.details.len() {
-                    self.details.reserve_exact(missing + (self.details.len() / 8).max(16));
-                }
-                self.details.resize(slot as usize + 1, details);
-            }
+            Some(place) => *place = details(),
+            None => self.put_behind(slot, details()),
         }
         slot
+    }
+
+    #[cold]
+    fn put_behind(&mut self, slot: u32, details: D) {
+        let missing = slot as usize + 1 - self.details.len();
+        if missing > self.details.capacity() - self.details.len() {
+            self.details.reserve_exact(missing + (self.details.len() / 8).max(16));
+        }
+        self.details.resize(slot as usize + 1, details);
     }
 
     /// Gives a slot back.

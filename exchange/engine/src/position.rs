@@ -1,5 +1,6 @@
 //! What a user holds, owes and risks in one instrument.
 
+use crate::book::index;
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, InstrumentRiskLimits, Side};
 
@@ -44,18 +45,19 @@ impl Account {
         }
     }
 
-    /// Its side of a trade.
-    pub(crate) fn trade(&mut self, side: Side, quantity: i64, amount_e4: i128) {
-        match side {
-            _ if fault!(PositionsForgotten) => {}
-            Side::Buy => {
-                self.quantity += i128::from(quantity);
-                self.cash_e4 -= amount_e4;
-            }
-            Side::Sell => {
-                self.quantity -= i128::from(quantity);
-                self.cash_e4 += amount_e4;
-            }
+    /// Counts lots and amount of a side as open, or as not open any more if they are below 0.
+    #[inline(always)]
+    pub(crate) fn count_open(&mut self, side: Side, quantity: i64, amount_e4: i128) {
+        self.open_quantity[index(side)] += quantity;
+        self.open_amount_e4 += amount_e4;
+    }
+
+    /// Lots from trades, and what was paid for them; both below zero for those that were sold.
+    #[inline(always)]
+    pub(crate) fn trade(&mut self, lots: i64, paid_e4: i128) {
+        if !fault!(PositionsForgotten) {
+            self.quantity += i128::from(lots);
+            self.cash_e4 -= paid_e4;
         }
     }
 

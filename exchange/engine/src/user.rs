@@ -54,6 +54,15 @@ impl User {
         }
     }
 
+    /// Whether it has a limit over all instruments, or counts for one.
+    #[inline(always)]
+    pub(crate) fn is_limited(&self) -> bool {
+        let limits = &self.limits;
+        limits.max_outstanding_quantity.is_some()
+            || limits.max_outstanding_amount_e4.is_some()
+            || self.messages.is_some()
+    }
+
     /// Refuses what a suspended user may not do.
     pub(crate) fn check_not_suspended(&self) -> Result<(), Refusal> {
         match &self.suspension {
@@ -65,6 +74,7 @@ impl User {
     }
 
     /// The account in an instrument, if it was ever needed.
+    #[inline(always)]
     pub(crate) fn account(&self, instrument: InstrumentId) -> Option<u32> {
         let at = self
             .accounts

@@ -10,7 +10,7 @@ use std::process::Command;
 use optivex_bundle::names::Name;
 use optivex_bundle::spool::ResultFile;
 use optivex_bundle::verdict::Verdict;
-use support::{Uat, bundle, exchange, faulty, is_root};
+use support::{Uat, bundle, exchange, faulty, is_root, until};
 
 const BOOT: &str = "{participants: {alice: {}, bob: {}}, self_test: {enabled: false}, tests: {arguments: [--stage, boot, --stage, login]}}";
 
@@ -195,10 +195,4 @@ fn a_daemon_that_runs_takes_what_arrives_and_drains() {
         "what ran came to its end"
     );
     assert!(uat.run(&["status"]).contains("daemon   ended"));
-}
-
-fn until(reached: impl Fn() -> bool) {
-    while !reached() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }

@@ -316,7 +316,7 @@ impl Ladder {
     }
 
     /// The page of a rank if that is found without a search, or [`NIL`].
-    #[inline]
+    #[inline(always)]
     fn page_at_hand(&self, rank: i64) -> u32 {
         let recent = &self.recent[region_of(rank) as usize % RECENT];
         if recent.region != region_of(rank) {

@@ -261,7 +261,7 @@ impl Levels {
     }
 
     /// The level that an order lies in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_mut(&mut self, level: LevelId) -> &mut BookLevel {
         &mut self.halves[index(level.side())].levels[level.at()]
     }

@@ -149,6 +149,63 @@ impl Book {
         self.count_lots(level.side(), price_e4, -i64::from(open));
     }
 
+    /// [`Book::append`] without a note: gives back what there is at the price now.
+    #[inline(always)]
+    pub(crate) fn append_alone(
+        &mut self,
+        nodes: &mut [Node],
+        slot: u32,
+        side: Side,
+        price_e4: i64,
+        open: u32,
+    ) -> Level {
+        let level = self.levels.append(nodes, slot, side, price_e4, open);
+        self.count_lots(side, price_e4, open.into());
+        self.levels.of_mut(level).total()
+    }
+
+    /// [`Book::reduce`] without a note: gives back what is left at the price.
+    #[inline(always)]
+    pub(crate) fn reduce_alone(&mut self, nodes: &mut [Node], slot: u32, quantity: u32) -> Level {
+        let level = nodes[slot as usize].level;
+        self.levels.reduce(nodes, slot, quantity);
+        let left = self.levels.of_mut(level).total();
+        self.count_lots(level.side(), left.price_e4, -i64::from(quantity));
+        left
+    }
+
+    /// [`Book::remove`] without a note: gives back what is left at the price.
+    #[inline(always)]
+    pub(crate) fn remove_alone(&mut self, nodes: &mut [Node], slot: u32) -> Level {
+        let Node { open, level, .. } = nodes[slot as usize];
+        let before = self.levels.of_mut(level).total();
+        self.levels.remove(nodes, slot);
+        self.count_lots(level.side(), before.price_e4, -i64::from(open));
+        let left = Level {
+            quantity: before.quantity - i64::from(open),
+            order_count: before.order_count - 1,
+            ..before
+        };
+        if left.order_count == 0 {
+            self.levels.shrink_if_empty(KEPT_MAX);
+        }
+        left
+    }
+
+    /// How many notes there are.
+    #[cfg(feature = "faults")]
+    pub(crate) fn note_count(&self) -> usize {
+        self.noted.len()
+    }
+
+    /// Takes notes back that were made behind the first so many.
+    #[cfg(feature = "faults")]
+    pub(crate) fn forget_notes(&mut self, count: usize) {
+        for note in self.noted.drain(count..) {
+            self.levels.take_noted(note.level, note.before.price_e4);
+        }
+    }
+
     /// Appends every level whose totals are not what they were at the last call, best first, bids
     /// before asks, and says how many are bids.
     #[inline]

@@ -95,7 +95,7 @@ impl Engine {
         if phase != before || fault!(SamePhaseCounts) {
             match phase {
                 TradingPhase::Continuous if fault!(UncrossFromAuction) && before != TradingPhase::Auction => {}
-                TradingPhase::Continuous => self.uncross(instrument, event),
+                TradingPhase::Continuous => self.market(instrument).uncross(event),
                 TradingPhase::Closed if fault!(CloseKeepsOrders) => {}
                 TradingPhase::Closed => self.cancel_book(instrument, event),
                 TradingPhase::Auction | TradingPhase::Halted => {}
@@ -118,7 +118,8 @@ impl Engine {
         ids.sort_unstable();
         for id in ids {
             if let Some(slot) = self.orders.find(id) {
-                self.cancel_resting(slot, CancelReason::Closed, event);
+                self.market(instrument)
+                    .cancel_resting(slot, CancelReason::Closed, event);
             }
         }
     }

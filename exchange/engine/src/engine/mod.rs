@@ -1,18 +1,17 @@
 //! The state machine.
 
 mod admin;
+mod market;
 mod query;
 mod resting;
 mod trading;
 
-#[cfg(feature = "faults")]
-pub(crate) use resting::Execution;
-pub(crate) use resting::{fill, fill_report};
+pub(crate) use market::{Execution, Market, report, tell};
 
 use std::collections::BTreeMap;
 
 use crate::command::{AmendOrder, Command, Input, OrderRef};
-use crate::event::{BookChange, Event, Outcome, Report, ReportKind};
+use crate::event::{BookChange, Event, Outcome};
 use crate::instrument::Listing;
 use crate::limits::Limits;
 use crate::order::{Orders, slot_of};
@@ -135,6 +134,17 @@ impl Engine {
             _ => input.time_unix_ns.max(self.time_unix_ns),
         };
         match &input.command {
+            Command::InsertOrder(command) => self.insert_order(command, now, event),
+            Command::AmendOrder(command) => self.amend_order(command, now, event),
+            Command::CancelOrder { user, order } => self.cancel_order(*user, order, now, event),
+            command => self.apply_rare(command, now, event),
+        }
+    }
+
+    /// Commands that are not what an exchange does all day; apart, so that [`Engine::apply`] is short.
+    #[inline(never)]
+    fn apply_rare(&mut self, command: &Command, now: i64, event: &mut Event) -> Result<Applied, Refusal> {
+        match command {
             Command::RegisterUser { username } => self.register_user(*username, now, event),
             Command::CreateInstrument(command) => self.create_instrument(command, now, event),
             Command::SetTradingPhase { instrument, phase } => self.set_trading_phase(*instrument, *phase, now, event),
@@ -148,7 +158,7 @@ impl Engine {
             } => self.set_instrument_risk_limits(*user, *instrument, limits, now, event),
             Command::InsertOrder(command) => self.insert_order(command, now, event),
             Command::AmendOrder(command) => self.amend_order(command, now, event),
-            Command::CancelOrder { user, order } => self.cancel_order(*user, *order, now, event),
+            Command::CancelOrder { user, order } => self.cancel_order(*user, order, now, event),
             Command::CancelAllOrders { user, instrument, side } => {
                 self.cancel_all_orders(*user, *instrument, *side, now, event)
             }
@@ -180,6 +190,7 @@ impl Engine {
     }
 
     /// The command is accepted: from here on it may change state, and nothing may refuse it any more.
+    #[inline(always)]
     fn begin(&mut self, now: i64, event: &mut Event) {
         self.event_seq += 1;
         self.time_unix_ns = now;
@@ -223,18 +234,6 @@ impl Engine {
         self.touched = touched;
     }
 
-    /// Reports what happened to an order to its owner; returns the report's number.
-    #[inline]
-    pub(crate) fn report(&mut self, kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-        report(&mut self.users, kind, order, event)
-    }
-
-    /// The same for a resting order.
-    #[inline]
-    pub(crate) fn report_resting(&mut self, kind: ReportKind, slot: u32, event: &mut Event) {
-        report(&mut self.users, kind, self.orders.order(slot), event);
-    }
-
     /// A user of a command, if it exists.
     fn known_user(&self, user: UserId) -> Result<&User, Refusal> {
         self.users.get(user.0 as usize).ok_or(Refusal::UnknownUser)
@@ -260,18 +259,7 @@ impl Engine {
     }
 }
 
-#[inline]
-fn report(users: &mut [User], kind: ReportKind, order: &Order, event: &mut Event) -> u64 {
-    let user = &mut users[order.user.0 as usize];
-    user.report_seq += 1;
-    event.reports.push(Report {
-        report_seq: user.report_seq,
-        kind,
-        order: *order,
-    });
-    user.report_seq
-}
-
+#[inline(always)]
 fn accepted(outcome: Outcome, event: &mut Event) -> Result<Applied, Refusal> {
     event.outcome = outcome;
     Ok(Applied::Event)

@@ -1,32 +1,29 @@
 //! What can happen to a resting order, with all that follows from it: book, sums, lists, reports.
+//!
+//! Reports are written as copies with other numbers rather than as copies of what was just changed: a
+//! copy waits for narrow writes before it.
 
-use crate::book::index;
 use crate::client_ids::IdPlace;
-use crate::engine::Engine;
-use crate::event::{Event, ReportKind, Trade};
+use crate::engine::market::report;
+use crate::engine::{Engine, Execution, Market};
+use crate::event::{Event, ReportKind};
 use crate::order::{Details, NIL};
-use crate::types::{CancelReason, InstrumentId, Order, OrderId, OrderStatus, Side, TradeId, UserId};
+use crate::types::{CancelReason, Level, Order, OrderStatus};
 
-impl Engine {
-    /// A new order comes to rest: its id is the owner's highest.
-    pub(crate) fn rest(&mut self, order: Order, account: u32, client_id: IdPlace) {
-        #[cfg(feature = "faults")]
-        Self::comes_to_rest(&order);
-        let slot = self.link(order, account, client_id);
-        self.enter_book(slot);
-    }
-
-    /// An order with its owner's highest id takes its slot and its place in the owner's list.
-    pub(crate) fn link(&mut self, order: Order, account: u32, client_id: IdPlace) -> u32 {
-        let user = &mut self.users[order.user.0 as usize];
-        let before = std::mem::replace(&mut user.last_order, NIL);
-        let details = Details {
-            order,
+impl Market<'_> {
+    /// A new order with its owner's highest id takes its slot and its place in the owner's list.
+    #[inline(always)]
+    pub(crate) fn link(&mut self, order: &Order, account: u32, client_id: IdPlace) -> u32 {
+        let user = self.user(order.user);
+        let before = user.last_order;
+        let details = || Details {
+            order: *order,
             client_id,
             user_prev: before,
             user_next: NIL,
         };
-        let slot = self.orders.put(order.order_id, order.user, account, details);
+        let slot = self.orders.put_with(order.order_id, order.user, account, details);
+        let user = self.user(order.user);
         user.last_order = slot;
         user.open_orders += 1;
         match before {
@@ -37,82 +34,178 @@ impl Engine {
     }
 
     /// An order joins its level, behind all others.
+    #[inline(always)]
     pub(crate) fn enter_book(&mut self, slot: u32) {
         let order = self.orders.order(slot);
         let (side, price_e4, open) = (order.side, order.price_e4, order.open_quantity());
-        self.listings[order.instrument.0 as usize]
-            .book
-            .append(self.orders.nodes(), slot, side, price_e4, open as u32);
+        let nodes = self.orders.nodes();
+        self.listing.book.append(nodes, slot, side, price_e4, open as u32);
         self.add_open(slot, open);
+    }
+
+    /// The same where the level has no other change in the event; gives back its totals.
+    #[inline(always)]
+    pub(crate) fn enter_book_alone(&mut self, slot: u32, order: &Order) -> Level {
+        let (side, price_e4, open) = (order.side, order.price_e4, order.open_quantity());
+        let account = self.orders.node(slot).account;
+        self.count_open(order, account, open);
+        let nodes = self.orders.nodes();
+        self.listing.book.append_alone(nodes, slot, side, price_e4, open as u32)
     }
 
     /// An order leaves its level, with what is open of it.
     pub(crate) fn leave_book(&mut self, slot: u32) {
-        let instrument = self.orders.order(slot).instrument;
         let open = i64::from(self.orders.node(slot).open);
         self.add_open(slot, fault!(OutstandingNotReleased, 0, -open));
-        self.listings[instrument.0 as usize]
-            .book
-            .remove(self.orders.nodes(), slot);
+        self.listing.book.remove(self.orders.nodes(), slot);
     }
 
     /// A resting order's total becomes less, and it keeps its place.
     pub(crate) fn shrink(&mut self, slot: u32, quantity: i64) {
-        let order = self.orders.order(slot);
-        let less = order.quantity - quantity;
-        let instrument = order.instrument;
+        let less = self.orders.order(slot).quantity - quantity;
         if less != 0 {
             self.add_open(slot, -less);
-            self.listings[instrument.0 as usize]
-                .book
-                .reduce(self.orders.nodes(), slot, less as u32);
+            self.listing.book.reduce(self.orders.nodes(), slot, less as u32);
         }
-        let event_seq = self.event_seq;
         let order = self.orders.order_mut(slot);
         order.quantity = quantity;
-        order.event_seq = event_seq;
+        order.event_seq = self.event_seq;
     }
 
-    /// A resting order trades.
-    #[inline]
-    pub(crate) fn fill_resting(&mut self, slot: u32, trade: &Execution, aggressor: bool, event: &mut Event) {
-        self.add_open(slot, fault!(FillNotReleased, 0, -trade.quantity));
-        let instrument = trade.instrument.0 as usize;
-        let event_seq = self.event_seq;
-        let account = self.orders.node(slot).account;
-        let order = self.orders.order_mut(slot);
-        fill(order, trade.quantity, event_seq);
-        let (side, whole) = (order.side, order.status == OrderStatus::Filled);
-        let book = &mut self.listings[instrument].book;
-        if whole {
+    /// A resting order trades with an incoming one; gives back its level's totals.
+    #[inline(always)]
+    pub(crate) fn fill_alone(&mut self, slot: u32, trade: &Execution, event: &mut Event) -> Level {
+        let order = self.fill(slot, trade, event);
+        let book = &mut self.listing.book;
+        let level = if order.status == OrderStatus::Filled {
+            let level = book.remove_alone(self.orders.nodes(), slot);
+            self.forget(slot);
+            level
+        } else {
+            book.reduce_alone(self.orders.nodes(), slot, trade.quantity as u32)
+        };
+        #[cfg(feature = "faults")]
+        self.after_fill(slot, &order);
+        level
+    }
+
+    /// A resting order trades in an uncross.
+    pub(crate) fn fill_in_auction(&mut self, slot: u32, trade: &Execution, event: &mut Event) {
+        let order = self.fill(slot, trade, event);
+        let book = &mut self.listing.book;
+        if order.status == OrderStatus::Filled {
             book.remove(self.orders.nodes(), slot);
+            self.forget(slot);
         } else {
             book.reduce(self.orders.nodes(), slot, trade.quantity as u32);
-        }
-        self.settle(side, account, trade);
-        #[cfg(feature = "faults")]
-        let order = self.after_settle(*self.orders.order(slot), account, trade);
-        self.report_resting(fill_report(trade, aggressor), slot, event);
-        if whole {
-            self.forget(slot);
         }
         #[cfg(feature = "faults")]
         self.after_fill(slot, &order);
     }
 
+    /// Sums, report and own numbers of a resting order that trades; gives it back as it is then.
+    #[inline(always)]
+    fn fill(&mut self, slot: u32, trade: &Execution, event: &mut Event) -> Order {
+        let account = self.orders.node(slot).account;
+        let order = self.orders.order(slot);
+        let filled_quantity = order.filled_quantity + trade.quantity;
+        let is_whole = filled_quantity == order.quantity;
+        let order = Order {
+            filled_quantity,
+            status: if is_whole {
+                OrderStatus::Filled
+            } else {
+                OrderStatus::Open
+            },
+            event_seq: self.event_seq,
+            ..*order
+        };
+        self.count_open(&order, account, fault!(FillNotReleased, 0, -trade.quantity));
+        let (lots, paid_e4) = self.exchanged(order.side, trade);
+        self.accounts[account as usize].trade(lots, paid_e4);
+        #[cfg(feature = "faults")]
+        self.after_settle(&order, account, trade);
+        report(self.user(order.user), trade.report(false), order, event);
+        if !is_whole {
+            let resting = self.orders.order_mut(slot);
+            (resting.filled_quantity, resting.event_seq) = (filled_quantity, order.event_seq);
+        }
+        order
+    }
+
     /// A resting order ends untraded.
     pub(crate) fn cancel_resting(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
-        #[cfg(feature = "faults")]
-        self.before_cancel(slot, reason);
-        self.leave_book(slot);
-        let event_seq = self.event_seq;
-        let order = self.orders.order_mut(slot);
-        order.status = OrderStatus::Cancelled(reason);
-        order.event_seq = event_seq;
-        self.report_resting(ReportKind::Cancelled, slot, event);
+        self.end(slot, reason, event);
+        self.listing.book.remove(self.orders.nodes(), slot);
         self.forget(slot);
     }
 
+    /// The same where the level has no change in the event but such ones; gives back its totals.
+    #[inline(always)]
+    pub(crate) fn cancel_alone(&mut self, slot: u32, reason: CancelReason, event: &mut Event) -> Level {
+        self.end(slot, reason, event);
+        let level = self.listing.book.remove_alone(self.orders.nodes(), slot);
+        self.forget(slot);
+        level
+    }
+
+    /// Sums and report of an order that is cancelled.
+    #[inline(always)]
+    fn end(&mut self, slot: u32, reason: CancelReason, event: &mut Event) {
+        #[cfg(feature = "faults")]
+        self.before_cancel(slot, reason);
+        let node = self.orders.node(slot);
+        let (account, open) = (node.account, i64::from(node.open));
+        let order = Order {
+            status: OrderStatus::Cancelled(reason),
+            event_seq: self.event_seq,
+            ..*self.orders.order(slot)
+        };
+        self.count_open(&order, account, fault!(OutstandingNotReleased, 0, -open));
+        report(self.user(order.user), ReportKind::Cancelled, order, event);
+    }
+
+    /// A done order that has left its level leaves its owner's list and its slot.
+    #[inline(always)]
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let Details {
+            ref order,
+            client_id,
+            user_prev: before,
+            user_next: after,
+        } = *self.orders.details(slot);
+        let user = &mut self.users[order.user.0 as usize];
+        user.client_ids.done(client_id, self.client_ids_kept);
+        user.open_orders -= 1;
+        match before {
+            NIL => user.first_order = after,
+            _ => self.orders.details_mut(before).user_next = after,
+        }
+        match after {
+            NIL => user.last_order = before,
+            _ => self.orders.details_mut(after).user_prev = before,
+        }
+        self.orders.release_slot(slot);
+    }
+
+    /// Counts lots of a resting order as open, or as not open any more if they are below 0.
+    pub(crate) fn add_open(&mut self, slot: u32, quantity: i64) {
+        let order = *self.orders.order(slot);
+        self.count_open(&order, self.orders.node(slot).account, quantity);
+    }
+
+    /// The same for an order at hand.
+    #[inline(always)]
+    fn count_open(&mut self, order: &Order, account: u32, quantity: i64) {
+        let amount_e4 = self.open_amount_e4(order, quantity);
+        self.accounts[account as usize].count_open(order.side, quantity, amount_e4);
+        let user = self.user(order.user);
+        user.open_quantity += quantity;
+        user.open_amount_e4 += amount_e4;
+    }
+}
+
+impl Engine {
     /// Cancels the open orders of a user's list that fit, by id from the one in slot `first` on ([`NIL`]
     /// for none), and publishes what that changes.
     pub(crate) fn cancel_where(
@@ -131,7 +224,7 @@ impl Engine {
             let next = *next;
             if fits(order) {
                 let instrument = order.instrument;
-                self.cancel_resting(at, reason, event);
+                self.market(instrument).cancel_resting(at, reason, event);
                 if self.touched.last() != Some(&instrument) {
                     self.touched.push(instrument);
                 }
@@ -141,128 +234,5 @@ impl Engine {
         }
         self.publish_touched(event);
         cancelled
-    }
-
-    /// Money and lots of one side of a trade.
-    #[inline]
-    pub(crate) fn settle(&mut self, side: Side, account: u32, trade: &Execution) {
-        let multiplier = self.listings[trade.instrument.0 as usize].instrument.multiplier;
-        // Of a price between those of two orders, for no more than the lots of either: 64 bits hold it.
-        #[cfg(not(feature = "faults"))]
-        let amount_e4 = i128::from(trade.price_e4 * trade.quantity * multiplier);
-        #[cfg(feature = "faults")]
-        let amount_e4 = i128::from(trade.price_e4) * i128::from(trade.quantity) * i128::from(multiplier);
-        self.accounts[account as usize].trade(side, trade.quantity, amount_e4);
-    }
-
-    /// A done order with an id of the user's is one of the last done.
-    pub(crate) fn done(&mut self, user: UserId, client_id: IdPlace) {
-        let kept_max = self.limits.client_order_ids_per_user_max;
-        self.users[user.0 as usize].client_ids.done(client_id, kept_max);
-    }
-
-    /// A done order that has left its level leaves its owner's list and its slot.
-    pub(crate) fn forget(&mut self, slot: u32) {
-        let Details {
-            ref order,
-            client_id,
-            user_prev: before,
-            user_next: after,
-        } = *self.orders.details(slot);
-        let user = &mut self.users[order.user.0 as usize];
-        user.client_ids
-            .done(client_id, self.limits.client_order_ids_per_user_max);
-        let id = order.order_id;
-        user.open_orders -= 1;
-        match before {
-            NIL => user.first_order = after,
-            _ => self.orders.details_mut(before).user_next = after,
-        }
-        match after {
-            NIL => user.last_order = before,
-            _ => self.orders.details_mut(after).user_prev = before,
-        }
-        self.orders.release(id);
-    }
-
-    /// The next trade of an event.
-    #[inline]
-    pub(crate) fn trade(
-        &mut self,
-        execution: (InstrumentId, i64, i64),
-        bid: (OrderId, UserId),
-        ask: (OrderId, UserId),
-        aggressor_side: Option<Side>,
-        event: &mut Event,
-    ) -> Execution {
-        let (instrument, price_e4, quantity) = execution;
-        self.last_trade_id += 1;
-        self.listings[instrument.0 as usize].last_trade_price_e4 = Some(price_e4);
-        let trade_id = TradeId(self.last_trade_id);
-        event.trades.push(Trade {
-            trade_id,
-            instrument,
-            price_e4,
-            quantity,
-            aggressor_side,
-            buy_order: bid.0,
-            buyer: bid.1,
-            sell_order: ask.0,
-            seller: ask.1,
-        });
-        Execution {
-            trade_id,
-            instrument,
-            price_e4,
-            quantity,
-        }
-    }
-
-    pub(crate) fn add_open(&mut self, slot: u32, quantity: i64) {
-        let order = self.orders.order(slot);
-        let listing = &self.listings[order.instrument.0 as usize];
-        // Of no more lots than the order's, whose amount was checked: 64 bits hold it.
-        #[cfg(not(feature = "faults"))]
-        let amount_e4 = i128::from(order.price_e4.abs() * listing.instrument.multiplier * quantity);
-        #[cfg(feature = "faults")]
-        let amount_e4 = crate::faults::outstanding(order, listing.amount_e4(order.price_e4, quantity));
-        let account = &mut self.accounts[self.orders.node(slot).account as usize];
-        account.open_quantity[index(order.side)] += quantity;
-        account.open_amount_e4 += amount_e4;
-        let user = &mut self.users[order.user.0 as usize];
-        user.open_quantity += quantity;
-        user.open_amount_e4 += amount_e4;
-    }
-}
-
-/// What both sides of a trade are told of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Execution {
-    /// The trade.
-    pub(crate) trade_id: TradeId,
-    /// Where.
-    pub(crate) instrument: InstrumentId,
-    /// Its price.
-    pub(crate) price_e4: i64,
-    /// Its lots.
-    pub(crate) quantity: i64,
-}
-
-/// An order's own numbers after a trade.
-pub(crate) fn fill(order: &mut Order, quantity: i64, event_seq: u64) {
-    order.filled_quantity += quantity;
-    order.event_seq = event_seq;
-    if order.filled_quantity == order.quantity {
-        order.status = OrderStatus::Filled;
-    }
-}
-
-/// The report of one side of a trade.
-pub(crate) fn fill_report(trade: &Execution, aggressor: bool) -> ReportKind {
-    ReportKind::Fill {
-        trade_id: trade.trade_id,
-        price_e4: trade.price_e4,
-        quantity: trade.quantity,
-        aggressor,
     }
 }

@@ -1,11 +1,11 @@
 //! Insert, amend, cancel.
 
 use crate::client_ids::{FirstInsert, IdPlace};
-use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef};
-use crate::engine::{Applied, Engine, accepted};
+use crate::command::{AmendOrder, InsertOrder, InvalidField, OrderRef, OrderTerms};
+use crate::engine::{Applied, Engine, Market, accepted, report};
 use crate::event::{Event, OrderOutcome, Outcome, ReportKind};
 use crate::instrument::Listing;
-use crate::matching::Taker;
+use crate::matching::{Taker, limit_rank};
 use crate::order::{NIL, ORDER_SEQUENCE_MAX};
 use crate::refusal::Refusal;
 use crate::risk::Added;
@@ -15,6 +15,7 @@ use crate::types::{
 use crate::user::User;
 
 impl Engine {
+    #[inline(never)]
     pub(super) fn insert_order(
         &mut self,
         command: &InsertOrder,
@@ -29,11 +30,14 @@ impl Engine {
         self.before_checks(command)?;
         listing.check_tick(terms.price_e4)?;
         listing.check_notional(terms.price_e4, terms.quantity)?;
-        if let Some(repeated) = first_answer(user, command)? {
+        let client_order_id = Some(&command.client_order_id).filter(|id| !id.is_empty());
+        let hashed = client_order_id.map(|id| (id, user.client_ids.hash(id)));
+        if let Some(first) = hashed.and_then(|(id, hash)| user.client_ids.find(id, hash)) {
+            let answer = repeated(first, command)?;
             if fault!(RetriesCount) {
                 self.count_message(command.user);
             }
-            return Ok(repeated);
+            return Ok(answer);
         }
         user.check_not_suspended()?;
         let phase = listing.phase();
@@ -44,18 +48,39 @@ impl Engine {
             TradingPhase::Halted if may_rest && fault!(HaltTakesOrders) => {}
             TradingPhase::Auction | TradingPhase::Halted | TradingPhase::Closed => return Err(listing.phase_forbids()),
         }
-        let taker = Taker {
-            user: command.user,
-            instrument: command.instrument,
-            side: terms.side,
-            order_type: terms.order_type,
-            price_e4: terms.price_e4,
-            quantity: terms.quantity,
-            self_trade_prevention: terms.self_trade_prevention,
+        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
+        let crosses = continuous && {
+            let limit_rank = limit_rank(terms.side, terms.order_type, terms.price_e4);
+            listing.book.best_within(terms.side.opposite(), limit_rank).is_some()
         };
-        // Written well before it is copied: a copy does not wait for what is in the cache.
-        let mut order = Order {
-            order_id: self.orders.peek_id(),
+        if crosses && terms.post_only {
+            return Err(Refusal::WouldCross);
+        }
+        if terms.time_in_force == TimeInForce::FillOrKill && !self.can_fill(&taker_of(command)) {
+            return Err(Refusal::CannotFill);
+        }
+        let account = user.account(command.instrument);
+        let added = match self.is_limited(user, account) {
+            true => Some(self.judge(command, account, now)?),
+            false => None,
+        };
+        if may_rest {
+            self.check_room(user, listing, command, continuous)?;
+        }
+        if self.orders.ids_exhausted() {
+            return Err(Refusal::Capacity {
+                limit_name: "order_ids",
+                limit: ORDER_SEQUENCE_MAX,
+            });
+        }
+
+        self.begin(now, event);
+        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
+        if let Some(added) = added {
+            self.count_added(command.user, account, &added);
+        }
+        let order = Order {
+            order_id: self.orders.next_id(),
             user: command.user,
             client_order_id: command.client_order_id,
             instrument: command.instrument,
@@ -69,81 +94,116 @@ impl Engine {
             time_in_force: terms.time_in_force,
             post_only: terms.post_only,
             self_trade_prevention: terms.self_trade_prevention,
-            event_seq: self.event_seq + 1,
+            event_seq: self.event_seq,
         };
-        let continuous = phase == TradingPhase::Continuous || fault!(AuctionTrades);
-        if continuous && terms.post_only && self.would_cross(&taker) {
-            return Err(Refusal::WouldCross);
+        let user = &mut self.users[command.user.0 as usize];
+        let report_seq = report(user, ReportKind::Accepted, order, event);
+        let mut client_id = IdPlace::NONE;
+        if let Some((id, hash)) = hashed {
+            let first = FirstInsert {
+                instrument: command.instrument,
+                terms: *terms,
+                order_id: order.order_id,
+                event_seq: order.event_seq,
+                report_seq,
+            };
+            client_id = user.client_ids.open(id, hash, first);
         }
-        if terms.time_in_force == TimeInForce::FillOrKill && !self.can_fill(&taker) {
-            return Err(Refusal::CannotFill);
+        if crosses || !may_rest {
+            return self.trade_new(order, account, client_id, continuous, event);
         }
+        #[cfg(feature = "faults")]
+        Market::comes_to_rest(&order);
+        let mut market = self.market(command.instrument);
+        let slot = market.link(&order, account, client_id);
+        let level = market.enter_book_alone(slot, &order);
+        event.levels.push(level);
+        market.publish(order.side, 0, event);
+        accepted(Outcome::Inserted(outcome_of(&order)), event)
+    }
+
+    /// Matches a new order; what is left of it rests if it may.
+    #[inline(never)]
+    fn trade_new(
+        &mut self,
+        mut order: Order,
+        account: u32,
+        client_id: IdPlace,
+        continuous: bool,
+        event: &mut Event,
+    ) -> Result<Applied, Refusal> {
+        let mut market = self.market(order.instrument);
+        market.trade_incoming(&mut order, account, continuous, event);
+        let traded = event.levels.len();
+        if order.status == OrderStatus::Open {
+            #[cfg(feature = "faults")]
+            Market::comes_to_rest(&order);
+            let slot = market.link(&order, account, client_id);
+            let level = market.enter_book_alone(slot, &order);
+            event.levels.push(level);
+        } else {
+            let kept = market.client_ids_kept;
+            market.user(order.user).client_ids.done(client_id, kept);
+            market.orders.release(order.order_id);
+        }
+        market.publish(order.side, traded, event);
+        accepted(Outcome::Inserted(outcome_of(&order)), event)
+    }
+
+    /// What an insert adds, where the limits allow it.
+    #[inline(never)]
+    fn judge(&self, command: &InsertOrder, account: Option<u32>, now: i64) -> Result<Added, Refusal> {
+        let terms = &command.terms;
         let amount_e4 = match terms.order_type {
-            OrderType::Limit => listing.amount_e4(terms.price_e4, terms.quantity),
+            OrderType::Limit => self
+                .known_listing(command.instrument)?
+                .amount_e4(terms.price_e4, terms.quantity),
             OrderType::Market if !fault!(MarketAmountFree) && self.amount_matters(command.user, command.instrument) => {
-                self.prospect(&taker).amount_e4
+                self.prospect(&taker_of(command)).amount_e4
             }
             OrderType::Market => 0,
         };
         let added = Added {
             side: terms.side,
-            quantity: fault!(CountsWhatRests, self.prospect(&taker).left, terms.quantity),
+            quantity: fault!(CountsWhatRests, self.prospect(&taker_of(command)).left, terms.quantity),
             amount_e4,
             order_quantity: 0,
         };
-        let account = user.account(command.instrument);
         self.check_limits(command.user, command.instrument, account, &added, now)?;
-        if may_rest {
-            self.check_room(user, listing, &taker, continuous)?;
-        }
-        if self.orders.ids_exhausted() {
-            return Err(Refusal::Capacity {
-                limit_name: "order_ids",
-                limit: ORDER_SEQUENCE_MAX,
-            });
-        }
-
-        self.begin(now, event);
-        let account = account.unwrap_or_else(|| self.account_for(command.user, command.instrument));
-        self.count_added(command.user, account, &added);
-        self.orders.next_id();
-        let report_seq = self.report(ReportKind::Accepted, &order, event);
-        let mut client_id = IdPlace::NONE;
-        if !command.client_order_id.is_empty() {
-            let first = FirstInsert {
-                instrument: command.instrument,
-                terms: *terms,
-                order_id: order.order_id,
-                event_seq: self.event_seq,
-                report_seq,
-            };
-            let ids = &mut self.users[command.user.0 as usize].client_ids;
-            client_id = ids.open(command.client_order_id, first);
-        }
-        self.trade_incoming(&mut order, account, continuous, event);
-        if order.status == OrderStatus::Open {
-            self.rest(order, account, client_id);
-        } else {
-            self.done(order.user, client_id);
-            self.orders.release(order.order_id);
-        }
-        self.publish(command.instrument, None, event);
-        accepted(Outcome::Inserted(outcome_of(&order)), event)
+        Ok(added)
     }
 
     /// Refuses an order that would rest where there is no room for it.
-    fn check_room(&self, user: &User, listing: &Listing, taker: &Taker, continuous: bool) -> Result<(), Refusal> {
+    #[inline(always)]
+    fn check_room(
+        &self,
+        user: &User,
+        listing: &Listing,
+        command: &InsertOrder,
+        continuous: bool,
+    ) -> Result<(), Refusal> {
+        let OrderTerms { side, price_e4, .. } = command.terms;
         let limits = &self.limits;
         let full = if user.open_orders >= limits.open_orders_per_user_max {
             ("open_orders_per_user_max", limits.open_orders_per_user_max)
         } else if self.orders.len() >= self.orders.slots_max() as usize {
             ("open_orders_max", self.orders.slots_max())
-        } else if !level_fits(listing, taker.side, taker.price_e4, 0, limits.price_levels_per_side_max) {
+        } else if !level_fits(listing, side, price_e4, 0, limits.price_levels_per_side_max) {
             ("price_levels_per_side_max", limits.price_levels_per_side_max)
         } else {
             return Ok(());
         };
-        if continuous && !self.would_rest(taker) {
+        self.refuse_for_room(command, continuous, full)
+    }
+
+    #[cold]
+    fn refuse_for_room(
+        &self,
+        command: &InsertOrder,
+        continuous: bool,
+        full: (&'static str, u32),
+    ) -> Result<(), Refusal> {
+        if continuous && !self.would_rest(&taker_of(command)) {
             return Ok(());
         }
         Err(Refusal::Capacity {
@@ -157,26 +217,7 @@ impl Engine {
         prospect.left > 0 && !prospect.stopped
     }
 
-    /// Matches an incoming order where the phase says so, and ends what may not rest of it.
-    fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
-        let stopped = continuous && self.match_incoming(order, account, event);
-        if order.status != OrderStatus::Open {
-            return;
-        }
-        let reason = if stopped {
-            CancelReason::SelfTrade
-        } else if order.time_in_force != TimeInForce::GoodTillCancelled {
-            CancelReason::TimeInForce
-        } else {
-            return;
-        };
-        if fault!(RemainderOutstanding) {
-            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
-        }
-        order.status = OrderStatus::Cancelled(reason);
-        self.report(ReportKind::Cancelled, order, event);
-    }
-
+    #[inline(never)]
     pub(super) fn amend_order(
         &mut self,
         command: &AmendOrder,
@@ -204,8 +245,10 @@ impl Engine {
             self.check_message_rate(command.user, now)?;
             self.begin(now, event);
             self.count_message(command.user);
-            self.cancel_resting(slot, CancelReason::User, event);
-            self.publish(order.instrument, None, event);
+            let mut market = self.market(order.instrument);
+            let level = market.cancel_alone(slot, CancelReason::User, event);
+            event.levels.push(level);
+            market.publish(order.side, 0, event);
             let ended = OrderOutcome {
                 order_id: order.order_id,
                 status: OrderStatus::Cancelled(CancelReason::User),
@@ -260,51 +303,62 @@ impl Engine {
 
         self.begin(now, event);
         self.count_added(command.user, account, &added);
+        let mut market = self.market(order.instrument);
         if keeps_place {
-            self.shrink(slot, quantity);
-            let order = *self.orders.order(slot);
-            self.report(ReportKind::Amended, &order, event);
+            market.shrink(slot, quantity);
+            let order = *market.orders.order(slot);
+            report(market.user(order.user), ReportKind::Amended, order, event);
             self.publish(order.instrument, None, event);
             return accepted(Outcome::Amended(outcome_of(&order)), event);
         }
-        self.leave_book(slot);
+        market.leave_book(slot);
         let mut order = Order {
             price_e4,
             quantity,
-            event_seq: self.event_seq,
+            event_seq: market.event_seq,
             ..order
         };
-        self.report(ReportKind::Amended, &order, event);
+        report(market.user(order.user), ReportKind::Amended, order, event);
         #[cfg(feature = "faults")]
         crate::faults::amended(&mut order);
-        self.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
-        *self.orders.order_mut(slot) = order;
+        market.trade_incoming(&mut order, account, continuous && !fault!(AmendNeverTrades), event);
+        let traded = event.levels.len();
+        *market.orders.order_mut(slot) = order;
         if order.status == OrderStatus::Open {
-            self.enter_book(slot);
+            market.enter_book(slot);
         } else {
-            self.forget(slot);
+            market.forget(slot);
         }
-        self.publish(order.instrument, None, event);
+        market.listing.book.take_changes(&mut event.levels);
+        market.publish(order.side, traded, event);
         accepted(Outcome::Amended(outcome_of(&order)), event)
     }
 
+    #[inline(never)]
     pub(super) fn cancel_order(
         &mut self,
         user: UserId,
-        order: OrderRef,
+        order: &OrderRef,
         now: i64,
         event: &mut Event,
     ) -> Result<Applied, Refusal> {
-        let slot = self.own_order(user, &order)?;
+        let slot = self.own_order(user, order)?;
         self.begin(now, event);
         if !fault!(CancelsUncounted) {
             self.count_message(user);
         }
-        let order = self.orders.order(slot);
-        let (id, instrument, open_quantity) = (order.order_id, order.instrument, order.open_quantity());
-        self.cancel_resting(slot, CancelReason::User, event);
-        self.publish(instrument, None, event);
-        accepted(Outcome::Cancelled(id, open_quantity), event)
+        let Order {
+            order_id,
+            instrument,
+            side,
+            ..
+        } = *self.orders.order(slot);
+        let open_quantity = i64::from(self.orders.node(slot).open);
+        let mut market = self.market(instrument);
+        let level = market.cancel_alone(slot, CancelReason::User, event);
+        event.levels.push(level);
+        market.publish(side, 0, event);
+        accepted(Outcome::Cancelled(order_id, open_quantity), event)
     }
 
     pub(super) fn cancel_all_orders(
@@ -359,6 +413,7 @@ impl Engine {
     }
 
     /// Slot of a user's open order.
+    #[inline(always)]
     fn own_order(&self, user: UserId, order: &OrderRef) -> Result<u32, Refusal> {
         if matches!(order, OrderRef::Client(id) if id.is_empty()) {
             return Err(InvalidField::new("client_order_id", "1 to 36 bytes").into());
@@ -368,6 +423,7 @@ impl Engine {
     }
 
     /// The same, for any user and reference.
+    #[inline(always)]
     pub(super) fn find_open(&self, user: UserId, order: &OrderRef) -> Option<u32> {
         let id = match order {
             OrderRef::Id(id) => *id,
@@ -378,22 +434,59 @@ impl Engine {
     }
 }
 
+impl Market<'_> {
+    /// Matches an incoming order where the phase says so, and ends what may not rest of it.
+    #[inline(always)]
+    fn trade_incoming(&mut self, order: &mut Order, account: u32, continuous: bool, event: &mut Event) {
+        let stopped = continuous && self.match_incoming(order, account, event);
+        if order.status != OrderStatus::Open {
+            return;
+        }
+        let reason = if stopped {
+            CancelReason::SelfTrade
+        } else if order.time_in_force != TimeInForce::GoodTillCancelled {
+            CancelReason::TimeInForce
+        } else {
+            return;
+        };
+        if fault!(RemainderOutstanding) {
+            self.accounts[account as usize].open_quantity[0] += order.open_quantity();
+        }
+        order.status = OrderStatus::Cancelled(reason);
+        let order = *order;
+        report(self.user(order.user), ReportKind::Cancelled, order, event);
+    }
+}
+
+/// A new order as matching sees it.
+fn taker_of(command: &InsertOrder) -> Taker {
+    let terms = &command.terms;
+    Taker {
+        user: command.user,
+        instrument: command.instrument,
+        side: terms.side,
+        order_type: terms.order_type,
+        price_e4: terms.price_e4,
+        quantity: terms.quantity,
+        self_trade_prevention: terms.self_trade_prevention,
+    }
+}
+
 /// The answer to the retry of an insert.
-fn first_answer(user: &User, command: &InsertOrder) -> Result<Option<Applied>, Refusal> {
-    let Some(first) = user.client_ids.get(&command.client_order_id) else {
-        return Ok(None);
-    };
+#[cold]
+fn repeated(first: &FirstInsert, command: &InsertOrder) -> Result<Applied, Refusal> {
     if (first.instrument, first.terms) != (command.instrument, command.terms) {
         return Err(Refusal::ClientIdReused);
     }
-    Ok(Some(Applied::OrderRepeated {
+    Ok(Applied::OrderRepeated {
         order_id: first.order_id,
         event_seq: first.event_seq,
         report_seq: first.report_seq,
-    }))
+    })
 }
 
 /// Whether an order has a level to rest at, or there is room for one more after `leaving` went.
+#[inline(always)]
 fn level_fits(listing: &Listing, side: Side, price_e4: i64, leaving: usize, levels_max: u32) -> bool {
     listing.book.level_count(side) - leaving < levels_max as usize || listing.book.level(side, price_e4).is_some()
 }

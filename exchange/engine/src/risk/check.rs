@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::refusal::{LimitBreach, Refusal};
 use crate::risk::RollingWindow;
 use crate::types::{InstrumentId, RollingWindowLimit, Side, UserId};
+use crate::user::User;
 
 /// What a command would add; 0 and less is not judged. One message in any case.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +71,17 @@ impl Name {
 }
 
 impl Engine {
+    /// Whether any limit or window of a user, or of its account in an instrument, concerns an order there.
+    #[inline(always)]
+    pub(crate) fn is_limited(&self, user: &User, account: Option<u32>) -> bool {
+        cfg!(feature = "faults")
+            || user.is_limited()
+            || account.is_some_and(|account| self.accounts[account as usize].risk.is_some())
+    }
+
     /// Judges what a command would add at a moment: the user's limits, then those in the instrument,
     /// where the user has the account.
+    #[inline(never)]
     pub(crate) fn check_limits(
         &self,
         user: UserId,
@@ -190,6 +200,7 @@ impl Engine {
     }
 
     /// Counts an accepted message.
+    #[inline]
     pub(crate) fn count_message(&mut self, user: UserId) {
         let moments_max = self.limits.rolling_window_moments_max;
         if let Some(messages) = &mut self.users[user.0 as usize].messages {

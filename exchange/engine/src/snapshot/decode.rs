@@ -278,7 +278,7 @@ impl Engine {
                 "an order's slot is taken or out of range",
             )?;
             let account = self.account_for(order.user, order.instrument);
-            self.link(*order, account, IdPlace::NONE);
+            self.market(order.instrument).link(order, account, IdPlace::NONE);
         }
         ensure(self.orders.is_complete(), "a vacant slot with an order")?;
         let mut before = None;
@@ -290,7 +290,7 @@ impl Engine {
             );
             ensure(before.is_none_or(|before| before <= place), "orders out of priority")?;
             before = Some(place);
-            self.enter_book(slot_of(order.order_id));
+            self.market(order.instrument).enter_book(slot_of(order.order_id));
         }
         for listing in &mut self.listings {
             listing.book.take_changes(&mut Vec::new());
@@ -434,7 +434,7 @@ impl Engine {
                 !message.done || ids.done_count() < self.limits.client_order_ids_per_user_max as usize,
                 "client ids",
             )?;
-            let place = ids.open(id, insert);
+            let place = ids.open(&id, ids.hash(&id), insert);
             match slot {
                 Some(slot) => self.orders.details_mut(slot).client_id = place,
                 None => ids.done(place, self.limits.client_order_ids_per_user_max),

@@ -35,8 +35,8 @@ impl Echo {
         Self::serve(Acknowledge::default())
     }
 
-    /// Another service in its place.
-    pub(super) fn serve(service: impl ExecutionService) -> Verdict<Self> {
+    /// Another server in its place.
+    pub(super) fn serve(inserts: impl Inserts) -> Verdict<Self> {
         let ours = |error: std::io::Error| Stop::trouble(format!("an echo: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -49,7 +49,7 @@ impl Echo {
         let inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(ours)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let service = ExecutionServiceServer::new(service);
+        let service = ExecutionServiceServer::new(Service(inserts));
         runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         drop(inside);
         Ok(Self {
@@ -100,13 +100,33 @@ pub(super) fn only_inserts() -> Status {
 
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+impl Inserts for Acknowledge {
+    async fn insert(&self, order: &InsertOrderRequest) -> Result<InsertOrderResponse, Status> {
+        Ok(acknowledge(&self.orders, order))
+    }
+
+    fn entry(&self, requests: Streaming<OrderEntryRequest>) -> Answers<OrderEntryResponse> {
+        let orders = Arc::clone(&self.orders);
+        Box::pin(requests.map(move |request| answer(&orders, &request?)))
+    }
+}
+
+/// What such a server answers; the other calls of the service it refuses.
+pub(super) trait Inserts: Send + Sync + 'static {
+    fn insert(&self, order: &InsertOrderRequest) -> impl Future<Output = Result<InsertOrderResponse, Status>> + Send;
+
+    fn entry(&self, requests: Streaming<OrderEntryRequest>) -> Answers<OrderEntryResponse>;
+}
+
+struct Service<T>(T);
+
 #[tonic::async_trait]
-impl ExecutionService for Acknowledge {
+impl<T: Inserts> ExecutionService for Service<T> {
     async fn insert_order(
         &self,
         request: Request<InsertOrderRequest>,
     ) -> Result<Response<InsertOrderResponse>, Status> {
-        Ok(Response::new(acknowledge(&self.orders, request.get_ref())))
+        self.0.insert(request.get_ref()).await.map(Response::new)
     }
 
     type OrderEntryStream = Answers<OrderEntryResponse>;
@@ -115,9 +135,7 @@ impl ExecutionService for Acknowledge {
         &self,
         request: Request<Streaming<OrderEntryRequest>>,
     ) -> Result<Response<Self::OrderEntryStream>, Status> {
-        let orders = Arc::clone(&self.orders);
-        let answers = request.into_inner().map(move |request| answer(&orders, &request?));
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(self.0.entry(request.into_inner())))
     }
 
     async fn amend_order(&self, _: Request<AmendOrderRequest>) -> Result<Response<AmendOrderResponse>, Status> {

@@ -6,20 +6,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use optivex_proto::v1::execution_service_server::ExecutionService;
 use optivex_proto::v1::order_entry_request::Command;
 use optivex_proto::v1::order_entry_response::Result as Outcome;
 use optivex_proto::v1::{
-    AmendOrderRequest, AmendOrderResponse, CancelAllOrdersRequest, CancelAllOrdersResponse, CancelOrderRequest,
-    CancelOrderResponse, CommandError, Fill, InsertOrderRequest, InsertOrderResponse, ListOrdersRequest,
-    ListOrdersResponse, ListPositionsRequest, ListPositionsResponse, OrderEntryRequest, OrderEntryResponse,
-    OrderStatus, Side, SubscribeExecutionReportsRequest, SubscribeExecutionReportsResponse,
+    CommandError, Fill, InsertOrderRequest, InsertOrderResponse, OrderEntryRequest, OrderEntryResponse, OrderStatus,
+    Side,
 };
 use tokio::sync::Barrier;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::desk::Desk;
-use super::echo::{Answers, Echo, acknowledge, only_inserts};
+use super::echo::{Answers, Echo, Inserts, acknowledge, only_inserts};
 use super::lane::{Pair, Round, Until, Way};
 use super::order::Maker;
 use crate::client::Session;
@@ -117,26 +114,15 @@ async fn answers(
     }
 }
 
-#[tonic::async_trait]
-impl ExecutionService for Fake {
-    async fn insert_order(
-        &self,
-        request: Request<InsertOrderRequest>,
-    ) -> Result<Response<InsertOrderResponse>, Status> {
+impl Inserts for Fake {
+    async fn insert(&self, order: &InsertOrderRequest) -> Result<InsertOrderResponse, Status> {
         self.together.wait().await;
-        insert(self.fault, &self.orders, request.get_ref())
-            .await
-            .map(Response::new)
+        insert(self.fault, &self.orders, order).await
     }
 
-    type OrderEntryStream = Answers<OrderEntryResponse>;
-
-    async fn order_entry(
-        &self,
-        request: Request<Streaming<OrderEntryRequest>>,
-    ) -> Result<Response<Self::OrderEntryStream>, Status> {
+    fn entry(&self, requests: Streaming<OrderEntryRequest>) -> Answers<OrderEntryResponse> {
         let (fault, orders) = (self.fault, Arc::clone(&self.orders));
-        let all = request.into_inner().then(move |request| {
+        let all = requests.then(move |request| {
             let orders = Arc::clone(&orders);
             async move {
                 match request {
@@ -146,47 +132,11 @@ impl ExecutionService for Fake {
             }
         });
         let all = all.flat_map(stream::iter);
-        let all: Answers<OrderEntryResponse> = match fault {
+        match fault {
             Fault::EndsEarly => Box::pin(all.take(GOOD as usize)),
             Fault::OneMoreAtTheEnd => Box::pin(all.chain(stream::iter([Ok(OrderEntryResponse::default())]))),
             _ => Box::pin(all),
-        };
-        Ok(Response::new(all))
-    }
-
-    async fn amend_order(&self, _: Request<AmendOrderRequest>) -> Result<Response<AmendOrderResponse>, Status> {
-        Err(only_inserts())
-    }
-
-    async fn cancel_order(&self, _: Request<CancelOrderRequest>) -> Result<Response<CancelOrderResponse>, Status> {
-        Err(only_inserts())
-    }
-
-    async fn cancel_all_orders(
-        &self,
-        _: Request<CancelAllOrdersRequest>,
-    ) -> Result<Response<CancelAllOrdersResponse>, Status> {
-        Err(only_inserts())
-    }
-
-    async fn list_orders(&self, _: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
-        Err(only_inserts())
-    }
-
-    async fn list_positions(
-        &self,
-        _: Request<ListPositionsRequest>,
-    ) -> Result<Response<ListPositionsResponse>, Status> {
-        Err(only_inserts())
-    }
-
-    type SubscribeExecutionReportsStream = Answers<SubscribeExecutionReportsResponse>;
-
-    async fn subscribe_execution_reports(
-        &self,
-        _: Request<SubscribeExecutionReportsRequest>,
-    ) -> Result<Response<Self::SubscribeExecutionReportsStream>, Status> {
-        Err(only_inserts())
+        }
     }
 }
 

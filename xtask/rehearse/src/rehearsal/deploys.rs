@@ -317,7 +317,10 @@ fn results(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<String> {
 }
 
 fn scoreboard(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<String> {
-    let page = said(on_uat(stage, &["cat", "/var/lib/optivex/spool/state/scoreboard.html"])?)?;
+    let page = said(on_uat(
+        stage,
+        &["cat", "/var/lib/optivex/spool/public/scoreboard.html"],
+    )?)?;
     for (person, _) in people {
         ensure!(page.contains(&person.name), "{} is not on the scoreboard", person.name);
     }

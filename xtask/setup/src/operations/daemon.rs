@@ -84,7 +84,8 @@ impl Daemon {
              User={account}\n\
              Environment=CK_DEPLOYMENT_DIR={} CK_TESTS_DIR={}\n\
              ExecStart={}/uat-daemon run\n\
-             Restart=always\n\
+             # It ends well only when it was told to drain: then it stays ended.\n\
+             Restart=on-failure\n\
              RestartSec=5\n\
              Delegate=yes\n\
              KillMode=mixed\n\
@@ -212,11 +213,12 @@ mod tests {
                 | User=alice
                 | Environment=CK_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TESTS_DIR=/var/lib/optivex/tests
                 | ExecStart=/opt/optivex/bin/uat-daemon run
-                | Restart=always
+                | # It ends well only when it was told to drain: then it stays ended.
+                | Restart=on-failure
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
-                | TimeoutStopSec=2040
+                | TimeoutStopSec=1140
                 | 
                 | [Install]
                 | WantedBy=multi-user.target
@@ -240,11 +242,12 @@ mod tests {
                 | User=alice
                 | Environment=CK_DEPLOYMENT_DIR=/var/lib/optivex/spool CK_TESTS_DIR=/var/lib/optivex/tests
                 | ExecStart=/opt/optivex/bin/uat-daemon run
-                | Restart=always
+                | # It ends well only when it was told to drain: then it stays ended.
+                | Restart=on-failure
                 | RestartSec=5
                 | Delegate=yes
                 | KillMode=mixed
-                | TimeoutStopSec=2040
+                | TimeoutStopSec=1140
                 | 
                 | [Install]
                 | WantedBy=multi-user.target

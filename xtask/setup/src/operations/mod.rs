@@ -100,9 +100,10 @@ pub(crate) fn alone(spec: &Spec) -> Operations {
         }
         Role::Uat { tests } => {
             all.push(Box::new(sandbox::Sandbox));
-            for path in [paths::SPOOL, paths::TESTS] {
-                // Nobody else's: submissions and results are their makers' and ours.
-                let directory = directory::Directory::new(Owner::Root, path, 0o700);
+            // Nobody else's: submissions and results are their makers' and ours. But through the spool a web server gets
+            // to its folder `public`.
+            for (path, mode) in [(paths::SPOOL, 0o711), (paths::TESTS, 0o700)] {
+                let directory = directory::Directory::new(Owner::Root, path, mode);
                 all.push(Box::new(directory.given_to(name)));
             }
             all.extend(tools::all(spec));
