@@ -24,6 +24,8 @@ use crate::{Embedded, EventSink, Events, JournalError, Opened, Options, Reader, 
 pub const HISTORY_DIRECTORY: &str = "history";
 /// Replayed events that go to history at once.
 const PUBLISHED_AT_ONCE: usize = 1_024;
+/// Trades, reports or levels up to which an event's memory serves again.
+const ITEMS_KEPT_MAX: usize = 16;
 
 /// Where and how to recover.
 #[derive(Clone, Debug)]
@@ -403,16 +405,30 @@ fn feed(replay: &mut Replay, history: &mut HistoryWriter) -> Result<u64, ReplayE
             history.publish(&full);
             published.push_back(full);
             let oldest = published.pop_front().expect("one was put there");
-            events = Arc::try_unwrap(oldest).unwrap_or_else(|oldest| {
-                published.push_front(oldest);
-                vec![Event::default(); PUBLISHED_AT_ONCE]
-            });
+            events = match Arc::try_unwrap(oldest) {
+                Ok(mut events) => {
+                    events.iter_mut().for_each(forget_a_giant);
+                    events
+                }
+                Err(oldest) => {
+                    published.push_front(oldest);
+                    vec![Event::default(); PUBLISHED_AT_ONCE]
+                }
+            };
             filled = 0;
         }
     }
     events.truncate(filled);
     history.publish(&Arc::new(events));
     Ok(replay.replayed() - before)
+}
+
+/// Memory that only a giant needed is not kept.
+fn forget_a_giant(event: &mut Event) {
+    let lengths = [event.trades.len(), event.reports.len(), event.levels.len()];
+    if lengths.into_iter().any(|length| length > ITEMS_KEPT_MAX) {
+        *event = Event::default();
+    }
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {
