@@ -11,6 +11,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty batch with room for so many records of so many bytes together.
+    pub fn with_capacity(records: usize, bytes: usize) -> Self {
+        Self {
+            first_event_seq: 0,
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(records),
+        }
+    }
+
     /// Adds the record of one event, which `encode` appends to the bytes that it is given.
     ///
     /// # Panics

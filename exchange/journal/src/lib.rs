@@ -8,6 +8,7 @@ mod error;
 pub mod history;
 pub mod inspect;
 pub mod log;
+mod protobuf;
 mod read_ahead;
 pub mod record;
 pub mod recover;

@@ -17,6 +17,8 @@ use optivex_proto::v1;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 
+use crate::protobuf;
+
 #[allow(clippy::doc_markdown, clippy::doc_lazy_continuation, missing_docs, unreachable_pub)] // Generated.
 mod pb {
     include!(concat!(env!("OUT_DIR"), "/optivex.journal.v1.rs"));
@@ -110,12 +112,67 @@ impl Genesis {
 
 /// Appends the record of an input to `out`.
 pub fn encode(input: &Input, out: &mut Vec<u8>) {
+    if !encode_trading(input, out) {
+        encode_any(input, out);
+    }
+}
+
+fn encode_any(input: &Input, out: &mut Vec<u8>) {
     let record = pb::Record {
         version: FORMAT_VERSION,
         time_unix_ns: input.time_unix_ns,
         command: Some(command_to_pb(&input.command)),
     };
     record.encode(out).expect("a Vec has room");
+}
+
+/// The same bytes for the commands that come all day, at a quarter of the price; false for others.
+fn encode_trading(input: &Input, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    protobuf::number(out, 1, FORMAT_VERSION.into());
+    protobuf::fixed(out, 2, input.time_unix_ns);
+    match &input.command {
+        Command::InsertOrder(insert) => protobuf::message(out, 3, |out| {
+            let terms = &insert.terms;
+            protobuf::number(out, 1, insert.user.0.into());
+            protobuf::number(out, 2, insert.instrument.0.into());
+            protobuf::enumeration(out, 3, v1::Side::from(terms.side));
+            protobuf::number(out, 4, protobuf::zigzag(terms.price_e4));
+            protobuf::signed(out, 5, terms.quantity);
+            protobuf::enumeration(out, 6, v1::OrderType::from(terms.order_type));
+            protobuf::enumeration(out, 7, v1::TimeInForce::from(terms.time_in_force));
+            protobuf::number(out, 8, terms.post_only.into());
+            protobuf::enumeration(out, 9, v1::SelfTradePrevention::from(terms.self_trade_prevention));
+            protobuf::text(out, 10, &insert.client_order_id);
+        }),
+        Command::AmendOrder(amend) => protobuf::message(out, 4, |out| {
+            protobuf::number(out, 1, amend.user.0.into());
+            encode_order_ref(&amend.order, out);
+            if let Some(price_e4) = amend.price_e4 {
+                protobuf::present(out, 4, protobuf::zigzag(price_e4));
+            }
+            if let Some(quantity) = amend.quantity {
+                protobuf::present(out, 5, quantity.cast_unsigned());
+            }
+        }),
+        Command::CancelOrder { user, order } => protobuf::message(out, 5, |out| {
+            protobuf::number(out, 1, user.0.into());
+            encode_order_ref(order, out);
+        }),
+        _ => {
+            out.truncate(start);
+            return false;
+        }
+    }
+    true
+}
+
+/// The `oneof order` of amends and cancels.
+fn encode_order_ref(order: &OrderRef, out: &mut Vec<u8>) {
+    match order {
+        OrderRef::Id(id) => protobuf::present(out, 2, id.0),
+        OrderRef::Client(id) => protobuf::present_text(out, 3, id),
+    }
 }
 
 /// The input of a record.

@@ -1,6 +1,6 @@
 //! From a socket to durable and back, beside an echo of the same messages on the same tonic.
 //!
-//! `cargo bench -p optivex-server --bench order_path [-- CASE… --quick]`. The exchange is the real
+//! `cargo bench -p optivex-server --bench order_path [-- CASE… --quick --exchange=PATH]`. The exchange is the real
 //! binary with its journal and history on the disk that the build is on; the echo is this program as a
 //! second process. Both get the same clients, connections and messages, in turn, round by round.
 
@@ -15,7 +15,7 @@ use optivex_bench::{Goal, Row, median};
 use optivex_proto::v1;
 use optivex_proto::v1::execution_service_client::ExecutionServiceClient;
 use support::client::{Load, Pace, Shape};
-use support::process::{Server, Venue, symbol};
+use support::process::{ProcessorTime, Server, Venue, symbol};
 use support::{Args, Failure, Result, directory, disk, echo, runtime};
 
 const BENCH: &str = "order_path";
@@ -62,11 +62,18 @@ async fn venue() -> Result<Server> {
 /// Commands per second, as many in flight as the windows let.
 async fn order_entry(args: &Args, case: &str, connections: usize) -> Result<()> {
     let (mut own, mut base) = (Vec::new(), Vec::new());
+    let (mut own_times, mut base_times) = (Vec::new(), Vec::new());
     let shape = Shape::closed(connections);
     for _ in 0..args.rounds() {
-        for (server, rates) in [(Server::baseline("echo")?, &mut base), (venue().await?, &mut own)] {
+        for (server, rates, times) in [
+            (Server::baseline("echo")?, &mut base, &mut base_times),
+            (venue().await?, &mut own, &mut own_times),
+        ] {
             let load = Load::start(&server, &shape).await?;
-            rates.push(load.rate(args.warm_up(), args.measured()).await?);
+            tokio::time::sleep(args.warm_up()).await;
+            let meter = Meter::start(&server, load.answered())?;
+            rates.push(load.rate(Duration::ZERO, args.measured()).await?);
+            times.push(meter.stop(&server, load.answered(), case)?);
             load.finish().await?;
         }
     }
@@ -79,15 +86,59 @@ async fn order_entry(args: &Args, case: &str, connections: usize) -> Result<()> 
         goal: Goal::Ratio(0.75),
     }
     .print();
+    processor_time(case, &own_times, &base_times);
     Ok(())
+}
+
+/// Processor time of a server between two moments.
+struct Meter {
+    at_first: ProcessorTime,
+    answered: u64,
+}
+
+impl Meter {
+    fn start(server: &Server, answered: u64) -> Result<Self> {
+        Ok(Self {
+            at_first: server.processor_time()?,
+            answered,
+        })
+    }
+
+    /// Nanoseconds for each answer; tells of which threads.
+    fn stop(self, server: &Server, answered: u64, case: &str) -> Result<f64> {
+        let spent = server.processor_time()?.since(&self.at_first);
+        let commands = (answered - self.answered) as f64;
+        eprintln!(
+            "{case}: processor time of the server, ns a command:{}",
+            spent.by_thread(commands)
+        );
+        Ok(spent.total().as_nanos() as f64 / commands)
+    }
+}
+
+/// What of a case a busy machine changes least.
+fn processor_time(case: &str, rounds: &[f64], baseline: &[f64]) {
+    Row {
+        bench: BENCH,
+        case: &format!("{case}: processor time of the server"),
+        unit: "ns",
+        rounds,
+        baseline,
+        goal: Goal::None,
+    }
+    .print();
 }
 
 /// Calls per second with 64 in flight over all connections.
 async fn unary(args: &Args, case: &str, connections: usize) -> Result<()> {
     const IN_FLIGHT: usize = 64;
     let (mut own, mut base) = (Vec::new(), Vec::new());
+    let (mut own_times, mut base_times) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds() {
-        for (server, rates) in [(Server::baseline("echo")?, &mut base), (venue().await?, &mut own)] {
+        for (server, rates, times) in [
+            (Server::baseline("echo")?, &mut base, &mut base_times),
+            (venue().await?, &mut own, &mut own_times),
+        ] {
             let calls = Arc::new(AtomicU64::new(0));
             let stop = Arc::new(AtomicBool::new(false));
             let mut tasks = Vec::new();
@@ -117,8 +168,11 @@ async fn unary(args: &Args, case: &str, connections: usize) -> Result<()> {
             }
             tokio::time::sleep(args.warm_up()).await;
             let (begun, before) = (Instant::now(), calls.load(Ordering::Relaxed));
+            let meter = Meter::start(&server, before)?;
             tokio::time::sleep(args.measured()).await;
-            rates.push((calls.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64());
+            let after = calls.load(Ordering::Relaxed);
+            rates.push((after - before) as f64 / begun.elapsed().as_secs_f64());
+            times.push(meter.stop(&server, after, case)?);
             stop.store(true, Ordering::Relaxed);
             for task in tasks {
                 task.await??;
@@ -134,6 +188,7 @@ async fn unary(args: &Args, case: &str, connections: usize) -> Result<()> {
         goal: Goal::Ratio(0.9),
     }
     .print();
+    processor_time(case, &own_times, &base_times);
     Ok(())
 }
 
@@ -200,6 +255,7 @@ async fn open_loop(args: &Args) -> Result<()> {
     let closed = Shape::closed(4);
     let (mut p50, mut p99, mut p999) = (Vec::new(), Vec::new(), Vec::new());
     let (mut echo_p50, mut echo_p99, mut echo_p999) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut own_times, mut base_times) = (Vec::new(), Vec::new());
     let mut capacities = Vec::new();
     let mut all = [Histogram::<u64>::new(3)?, Histogram::new(3)?];
     for _ in 0..args.rounds() {
@@ -216,21 +272,24 @@ async fn open_loop(args: &Args) -> Result<()> {
             },
             ..closed.clone()
         };
-        for (server, histogram, p50, p99, p999) in [
+        for (server, histogram, times, p50, p99, p999) in [
             (
                 Server::baseline("echo")?,
                 0,
+                &mut base_times,
                 &mut echo_p50,
                 &mut echo_p99,
                 &mut echo_p999,
             ),
-            (venue().await?, 1, &mut p50, &mut p99, &mut p999),
+            (venue().await?, 1, &mut own_times, &mut p50, &mut p99, &mut p999),
         ] {
             let load = Load::start(&server, &shape).await?;
             tokio::time::sleep(args.warm_up()).await;
             load.reset_latency();
+            let meter = Meter::start(&server, load.answered())?;
             tokio::time::sleep(args.measured()).await;
             let latency = load.latency()?;
+            times.push(meter.stop(&server, load.answered(), "open loop")?);
             load.finish().await?;
             p50.push(milliseconds(latency.value_at_quantile(0.5)));
             p99.push(milliseconds(latency.value_at_quantile(0.99)));
@@ -240,6 +299,7 @@ async fn open_loop(args: &Args) -> Result<()> {
     }
     write_histogram("echo", &all[0])?;
     write_histogram("exchange", &all[1])?;
+    processor_time("open loop", &own_times, &base_times);
     eprintln!("open loop at half of {:.0} commands/s", median(&capacities));
     for (case, rounds, baseline, goal) in [
         ("open loop at half capacity, p50", &p50, &echo_p50, Goal::None),

@@ -8,13 +8,14 @@ use optivex_engine::types::{Order, OrderStatus};
 use optivex_engine::wire::cancel_reason;
 use optivex_proto::v1;
 
+use crate::protobuf::{delimited, enumeration, message, number, signed, text};
+
 /// A length-delimited `optivex.v1.ExecutionReport`.
 pub(super) fn report(out: &mut Vec<u8>, event: &Event, report: &Report, symbol: &str) {
     delimited(out, |out| {
         number(out, 1, report.report_seq);
         enumeration(out, 2, v1::ExecutionKind::from(&report.kind));
-        tag(out, 3, LENGTH_DELIMITED);
-        delimited(out, |out| order(out, &report.order, symbol));
+        message(out, 3, |out| order(out, &report.order, symbol));
         if let ReportKind::Fill {
             trade_id,
             price_e4,
@@ -22,8 +23,7 @@ pub(super) fn report(out: &mut Vec<u8>, event: &Event, report: &Report, symbol: 
             aggressor,
         } = report.kind
         {
-            tag(out, 4, LENGTH_DELIMITED);
-            delimited(out, |out| {
+            message(out, 4, |out| {
                 number(out, 1, trade_id.0);
                 signed(out, 2, price_e4);
                 signed(out, 3, quantity);
@@ -76,66 +76,6 @@ fn order(out: &mut Vec<u8>, order: &Order, symbol: &str) {
         enumeration(out, 14, cancel_reason(order.status));
     }
     number(out, 15, order.event_seq);
-}
-
-const VARINT: u8 = 0;
-const LENGTH_DELIMITED: u8 = 2;
-
-/// A field's number, at most 15, and how its value is written.
-fn tag(out: &mut Vec<u8>, field: u8, wire_type: u8) {
-    out.push(field << 3 | wire_type);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    let mut bytes = [0; 10];
-    let mut length = 0;
-    while value >= 0x80 {
-        bytes[length] = value as u8 | 0x80;
-        length += 1;
-        value >>= 7;
-    }
-    bytes[length] = value as u8;
-    out.extend_from_slice(&bytes[..=length]);
-}
-
-/// A field that is left out when it is 0, as all of them are.
-fn number(out: &mut Vec<u8>, field: u8, value: u64) {
-    if value != 0 {
-        tag(out, field, VARINT);
-        varint(out, value);
-    }
-}
-
-fn signed(out: &mut Vec<u8>, field: u8, value: i64) {
-    number(out, field, value.cast_unsigned());
-}
-
-fn enumeration(out: &mut Vec<u8>, field: u8, value: impl Into<i32>) {
-    signed(out, field, value.into().into());
-}
-
-fn text(out: &mut Vec<u8>, field: u8, value: &str) {
-    if !value.is_empty() {
-        tag(out, field, LENGTH_DELIMITED);
-        varint(out, value.len() as u64);
-        out.extend_from_slice(value.as_bytes());
-    }
-}
-
-/// A message after its length, which is known only when it is written.
-fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.push(0);
-    write(out);
-    let length = out.len() - start - 1;
-    // Of bounded fields only: two bytes are enough.
-    assert!(length < 1 << 14, "a message of {length} bytes");
-    if length < 0x80 {
-        out[start] = length as u8;
-    } else {
-        out[start] = length as u8 | 0x80;
-        out.insert(start + 1, (length >> 7) as u8);
-    }
 }
 
 #[cfg(test)]

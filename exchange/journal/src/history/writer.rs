@@ -51,6 +51,8 @@ struct QueueState {
     is_closing: bool,
     /// The writer is gone: nothing will be written any more.
     is_stopped: bool,
+    /// Threads that wait for a change: without any, a signal would be a call of the system for nothing.
+    waiting: usize,
     /// Somebody found the store not working.
     wants_reopen: bool,
 }
@@ -72,6 +74,7 @@ impl Queue {
                 written: watermark,
                 is_closing: false,
                 is_stopped: false,
+                waiting: 0,
                 wants_reopen: false,
             }),
             changed: Condvar::new(),
@@ -83,8 +86,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, QueueState>) -> MutexGuard<'a, QueueState> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    /// Signals whoever waits that the state has changed.
+    fn signal(&self, state: MutexGuard<'_, QueueState>) {
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -124,7 +139,7 @@ impl Queue {
         if !state.is_stopped {
             state.weight += events.iter().map(weight).sum::<usize>();
             state.batches.push_back(events.clone());
-            self.changed.notify_all();
+            self.signal(state);
         }
     }
 
@@ -163,7 +178,7 @@ impl Queue {
         let mut state = self.state();
         state.weight -= weight;
         state.written = watermark;
-        self.changed.notify_all();
+        self.signal(state);
     }
 
     fn close(&self) {

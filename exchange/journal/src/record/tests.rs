@@ -447,6 +447,24 @@ fn command() -> impl Strategy<Value = Command> {
 
 proptest! {
     #[test]
+    fn trading_commands_as_prost_writes_them(time_unix_ns in any::<i64>(), command in command()) {
+        let input = Input { time_unix_ns, command };
+        let (mut ours, mut theirs) = (vec![7], vec![7]);
+        let is_trading = encode_trading(&input, &mut ours);
+        if is_trading {
+            encode_any(&input, &mut theirs);
+        }
+        prop_assert_eq!(ours, theirs);
+        prop_assert_eq!(
+            is_trading,
+            matches!(
+                input.command,
+                Command::InsertOrder(_) | Command::AmendOrder(_) | Command::CancelOrder { .. }
+            )
+        );
+    }
+
+    #[test]
     fn what_was_written_is_read(time_unix_ns in any::<i64>(), command in command()) {
         let input = Input { time_unix_ns, command };
         let mut bytes = b"before".to_vec();

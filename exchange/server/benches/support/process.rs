@@ -1,8 +1,11 @@
 //! The exchange and its baselines as processes of their own, as clients meet them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use optivex_proto::v1;
 use optivex_proto::v1::admin_service_client::AdminServiceClient;
@@ -43,7 +46,7 @@ impl Server {
         }
         let users_file = data.path().join("users.yaml");
         std::fs::write(&users_file, users)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_optivex"));
+        let mut command = Command::new(exchange_binary());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("OPTIVEX_") {
                 command.env_remove(name);
@@ -124,6 +127,19 @@ impl Server {
         (users + 1 + instruments + 1) as u64
     }
 
+    /// Processor time of the process so far, by the names of its threads.
+    pub fn processor_time(&self) -> Result<ProcessorTime> {
+        let mut threads = BTreeMap::<String, Duration>::new();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?.path();
+            let name = std::fs::read_to_string(task.join("comm"))?;
+            let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
+            let nanoseconds = schedstat.split(' ').next().unwrap_or_default().parse()?;
+            *threads.entry(name.trim().to_owned()).or_default() += Duration::from_nanos(nanoseconds);
+        }
+        Ok(ProcessorTime(threads))
+    }
+
     /// Memory of the process that is resident, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -135,6 +151,45 @@ impl Server {
             .parse()?;
         Ok(kib * 1024)
     }
+}
+
+/// Processor time by the names of threads. None of a server's threads that work ends while it is measured.
+pub struct ProcessorTime(BTreeMap<String, Duration>);
+
+impl ProcessorTime {
+    pub fn total(&self) -> Duration {
+        self.0.values().sum()
+    }
+
+    /// What was spent since an earlier look.
+    pub fn since(mut self, earlier: &Self) -> Self {
+        for (name, spent) in &mut self.0 {
+            *spent = spent.saturating_sub(earlier.0.get(name).copied().unwrap_or_default());
+        }
+        self
+    }
+
+    /// Nanoseconds of each thread for each of so many commands, most first.
+    pub fn by_thread(&self, commands: f64) -> String {
+        let mut threads: Vec<_> = self.0.iter().map(|(name, spent)| (spent.as_nanos(), name)).collect();
+        threads.sort_unstable_by(|a, b| b.cmp(a));
+        let mut line = String::new();
+        for (nanoseconds, name) in threads {
+            let each = nanoseconds as f64 / commands;
+            if each >= 1.0 {
+                // Writing to a String cannot fail.
+                let _ = write!(line, " {name} {each:.0}");
+            }
+        }
+        line
+    }
+}
+
+/// Of this build, or another one to compare with: `--exchange=PATH`.
+fn exchange_binary() -> PathBuf {
+    std::env::args()
+        .find_map(|arg| arg.strip_prefix("--exchange=").map(PathBuf::from))
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_optivex").into())
 }
 
 impl Drop for Server {

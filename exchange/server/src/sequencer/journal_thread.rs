@@ -90,6 +90,8 @@ impl JournalThread {
                     let mut group = Group::default();
                     group.extend(works);
                     self.commit(&mut group);
+                    // Before the answers: the sequencer decides what has gathered meanwhile.
+                    self.shared.committed();
                     self.release(group);
                     self.look_for_room();
                 }

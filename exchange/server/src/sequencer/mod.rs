@@ -135,6 +135,16 @@ enum Request {
     Stop,
 }
 
+impl Request {
+    /// What it counts of a turn.
+    fn commands(&self) -> usize {
+        match self {
+            Self::Batch(commands, ..) => commands.len(),
+            Self::Command(..) | Self::Query(_) | Self::Wake | Self::Stop => 1,
+        }
+    }
+}
+
 /// Reads the state, and gives what tells the answer once it may be told, or why it cannot.
 type Query = Box<dyn FnOnce(&Engine, i64) -> Tell + Send>;
 type Tell = Box<dyn FnOnce(Result<(), Error>) + Send>;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use optivex_engine::types::{OrderId, UserId};
 use optivex_engine::{Applied, Command, Engine, Event, Input};
@@ -12,12 +12,15 @@ use tokio::sync::mpsc;
 use super::reply::Reply;
 use super::shared::{BatchRelease, Decided, Release, Shared, Work};
 use super::snapshot_thread::Snapshots;
-use super::used::UsedEvents;
+use super::used::{self, UsedEvents};
 use super::{Answer, Hear, Request};
 
 /// Commands of one turn, with the rest of a batch: small enough that the disk starts early, large enough
 /// to be worth a hand-over.
 const TURN_MAX: usize = 256;
+
+/// How long commands are left to gather while the disk is busy with earlier ones.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// How far ahead of a command of a batch what the next ones touch is asked for from memory.
 const PREFETCH_AHEAD: usize = 7;
@@ -41,7 +44,13 @@ pub(super) struct SequencerThread {
 #[derive(Default)]
 struct Turn {
     batch: Batch,
+    /// Those that were made, and behind them others that may be used.
     events: Vec<Event>,
+    made: usize,
+    /// How many commands were waiting when it began.
+    expected: usize,
+    /// Whether an event is larger than usual.
+    has_giant: bool,
     releases: Vec<Release>,
     weight: usize,
     /// Commands and queries.
@@ -50,7 +59,7 @@ struct Turn {
 
 impl Turn {
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.releases.is_empty()
+        self.made == 0 && self.releases.is_empty()
     }
 }
 
@@ -78,6 +87,7 @@ impl SequencerThread {
         let mut requests = Vec::with_capacity(TURN_MAX);
         let mut is_stopping = false;
         while !is_stopping && self.requests.blocking_recv_many(&mut requests, TURN_MAX) > 0 {
+            self.gather(&mut requests);
             self.shared.telemetry.input_depth(self.requests.len());
             self.shared.wait_for_room();
             self.finish_disconnects();
@@ -126,6 +136,22 @@ impl SequencerThread {
             self.snapshot();
         }
         // The snapshot thread, which ends without its sender, closes the queue to the journal thread.
+    }
+
+    /// Nothing that comes while the disk is busy is durable before it is done, however early it is decided: a
+    /// few commands wait for more, so that there is one turn and one hand-over for all of them.
+    fn gather(&mut self, requests: &mut Vec<Request>) {
+        let mut commands: usize = requests.iter().map(Request::commands).sum();
+        if commands < TURN_MAX {
+            self.shared.wait_for_commit(GATHER_MAX);
+            while requests.len() < TURN_MAX
+                && let Ok(request) = self.requests.try_recv()
+            {
+                commands += request.commands();
+                requests.push(request);
+            }
+        }
+        self.turn.expected = commands.min(TURN_MAX);
     }
 
     /// The time of this turn, never before the last one's.
@@ -218,28 +244,34 @@ impl SequencerThread {
             time_unix_ns: self.time_unix_ns,
             command,
         };
-        let mut event = self.used.take();
+        let turn = &mut self.turn;
+        if turn.events.is_empty() {
+            turn.events = self.used.take(turn.expected);
+        }
+        if turn.made == turn.events.len() {
+            turn.events.push(self.used.take_one());
+        }
+        let event = &mut turn.events[turn.made];
         let expected_seq = self.engine.event_seq() + 1;
-        let answer = match self.engine.apply(&input, &mut event) {
+        let answer = match self.engine.apply(&input, event) {
             Ok(Applied::Event) => {
                 // Record N is event N: everything on disk rests on it.
                 assert_eq!(event.event_seq, expected_seq, "events are numbered without gaps");
                 #[cfg(feature = "faults")]
-                crate::faults::event(&input, &mut event);
+                crate::faults::event(&input, event);
                 let username = match &input.command {
                     Command::RegisterUser { username } => Some(username.as_str()),
                     _ => None,
                 };
                 self.shared.directory.learn(&event.outcome, username);
-                self.shared.telemetry.event(&event);
+                self.shared.telemetry.event(event);
                 #[cfg(feature = "faults")]
                 let input = crate::faults::journaled(&input, &self.engine);
-                self.turn
-                    .batch
-                    .push_with(event.event_seq, |out| record::encode(&input, out));
-                self.turn.weight += 1 + event.reports.len() + event.trades.len() + event.levels.len();
-                self.turn.events.push(event);
-                return Decided::Event(self.turn.events.len() - 1);
+                turn.batch.push_with(event.event_seq, |out| record::encode(&input, out));
+                turn.weight += 1 + event.reports.len() + event.trades.len() + event.levels.len();
+                turn.has_giant |= !used::is_usual(event);
+                turn.made += 1;
+                return Decided::Event(turn.made - 1);
             }
             Ok(Applied::OrderRepeated {
                 order_id,
@@ -258,7 +290,6 @@ impl SequencerThread {
                 Answer::Refused(refusal, self.engine.event_seq())
             }
         };
-        self.used.give(event);
         Decided::Answer(Box::new(answer))
     }
 
@@ -278,17 +309,28 @@ impl SequencerThread {
     }
 
     fn hand_over(&mut self) {
-        let turn = std::mem::take(&mut self.turn);
-        if turn.is_empty() {
+        if self.turn.is_empty() {
+            // Its answers were told already.
+            self.turn.requests = 0;
             return;
         }
+        let next = Turn {
+            // The next turn is likely to be as large.
+            batch: Batch::with_capacity(self.turn.batch.len(), self.turn.batch.byte_len()),
+            expected: self.turn.made,
+            ..Turn::default()
+        };
+        let mut turn = std::mem::replace(&mut self.turn, next);
+        self.used.give_rest(&mut turn.events, turn.made);
         let work = Work {
             batch: turn.batch,
             events: Arc::new(turn.events),
             releases: turn.releases,
             weight: turn.weight,
         };
-        self.used.lend(&work.events);
+        if !turn.has_giant {
+            self.used.lend(&work.events);
+        }
         self.shared.hand_over(work);
     }
 

@@ -72,7 +72,7 @@ pub(super) struct Shared {
     queue: Mutex<Queue>,
     /// Signals the journal thread: there is work.
     work: Condvar,
-    /// Signals the sequencer: less is in flight, or the disk failed.
+    /// Signals the sequencer: less is in flight, a commit is over, or the disk failed.
     room: Condvar,
     /// Signals the snapshot thread: more is durable.
     durable: Condvar,
@@ -83,6 +83,15 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     works: VecDeque<Work>,
+    /// The journal thread waits for work. Who signals a condition that nobody waits for pays for a call of the
+    /// system all the same.
+    is_work_awaited: bool,
+    /// The journal thread makes durable what it took last.
+    is_committing: bool,
+    /// The sequencer waits for the end of that.
+    is_commit_awaited: bool,
+    /// Threads that wait for more to be durable.
+    durable_awaited: usize,
     closed: bool,
     /// A thread died: nobody waits for another any more.
     failed: bool,
@@ -263,7 +272,11 @@ impl Shared {
         // Without a journal thread, its replies are dropped, which tells their clients.
         if !queue.failed {
             queue.works.push_back(work);
-            self.work.notify_one();
+            let is_awaited = queue.is_work_awaited;
+            drop(queue);
+            if is_awaited {
+                self.work.notify_one();
+            }
         }
     }
 
@@ -277,13 +290,16 @@ impl Shared {
     pub(super) fn take(&self, wait: Duration) -> Taken {
         let mut queue = self.queue();
         if queue.works.is_empty() && !queue.closed {
+            queue.is_work_awaited = true;
             queue = self
                 .work
                 .wait_timeout(queue, wait)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            queue.is_work_awaited = false;
         }
         if !queue.works.is_empty() {
+            queue.is_committing = true;
             Taken::Works(std::mem::take(&mut queue.works))
         } else if queue.closed {
             Taken::Closed
@@ -298,6 +314,34 @@ impl Shared {
         std::mem::take(&mut self.queue().works)
     }
 
+    /// What was taken is durable.
+    pub(super) fn committed(&self) {
+        let mut queue = self.queue();
+        queue.is_committing = false;
+        let is_awaited = queue.is_commit_awaited;
+        drop(queue);
+        if is_awaited {
+            self.room.notify_all();
+        }
+    }
+
+    /// Waits for the end of the commit that is under way, if there is one, but not longer than that; returns
+    /// at once when the disk has failed.
+    pub(super) fn wait_for_commit(&self, at_most: Duration) {
+        let mut queue = self.queue();
+        if !queue.is_committing {
+            return;
+        }
+        queue.is_commit_awaited = true;
+        let (mut queue, _) = self
+            .room
+            .wait_timeout_while(queue, at_most, |queue| {
+                queue.is_committing && self.disk_ready() && !queue.failed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.is_commit_awaited = false;
+    }
+
     pub(super) fn released(&self, weight: usize) {
         let before = self.in_flight.fetch_sub(weight, Ordering::AcqRel);
         if before >= self.options.in_flight_max {
@@ -307,8 +351,13 @@ impl Shared {
     }
 
     pub(super) fn set_durable(&self, event_seq: u64) {
-        self.queue().durable_event_seq = event_seq;
-        self.durable.notify_all();
+        let mut queue = self.queue();
+        queue.durable_event_seq = event_seq;
+        let is_awaited = queue.durable_awaited > 0;
+        drop(queue);
+        if is_awaited {
+            self.durable.notify_all();
+        }
     }
 
     /// Tells the journal thread that the journal may drop what snapshots and history make needless.
@@ -324,9 +373,11 @@ impl Shared {
     /// Waits until an event is durable and shown to the sinks; false if that will never be.
     pub(super) fn wait_durable(&self, event_seq: u64) -> bool {
         let mut queue = self.queue();
+        queue.durable_awaited += 1;
         while queue.durable_event_seq < event_seq && !queue.failed {
             queue = self.durable.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+        queue.durable_awaited -= 1;
         queue.durable_event_seq >= event_seq
     }
 

@@ -11,32 +11,61 @@ use optivex_journal::Events;
 const LENT_MAX: usize = 512;
 /// Events that are kept for use.
 const FREE_MAX: usize = 8_192;
-/// Trades, reports or levels that an event may have room for: what a giant needed is given back.
-const ITEMS_MAX: usize = 16;
+/// Trades, reports or levels of a usual event: what a giant needed is given back.
+const ITEMS_MAX: usize = 32;
 
-/// Events that may be used again.
+/// Whether an event that was just made may be kept for use.
+pub(super) fn is_usual(event: &Event) -> bool {
+    event.trades.len().max(event.reports.len()).max(event.levels.len()) <= ITEMS_MAX
+}
+
+/// Events that may be used again: where they lie, a turn at a time, because moving them costs more than
+/// making them does.
 #[derive(Default)]
 pub(super) struct UsedEvents {
-    free: Vec<Event>,
+    /// Of turns that nobody reads any more.
+    turns: Vec<Vec<Event>>,
+    /// What turns had too many.
+    single: Vec<Event>,
+    /// Events in both.
+    free: usize,
     /// Shared with readers, oldest first.
     lent: VecDeque<Events>,
 }
 
 impl UsedEvents {
-    /// An event of any content, with room for what is usual.
-    pub(super) fn take(&mut self) -> Event {
-        self.free.pop().unwrap_or_default()
+    /// Events of any content, for a turn of about so many: as many or fewer.
+    pub(super) fn take(&mut self, commands: usize) -> Vec<Event> {
+        let mut events = self.turns.pop().unwrap_or_default();
+        self.free -= events.len();
+        self.give_rest(&mut events, commands);
+        events
     }
 
-    /// Takes an event back that nobody reads.
-    pub(super) fn give(&mut self, event: Event) {
-        let items = event
-            .trades
-            .capacity()
-            .max(event.reports.capacity())
-            .max(event.levels.capacity());
-        if items <= ITEMS_MAX && self.free.len() < FREE_MAX {
-            self.free.push(event);
+    /// One more, of any content.
+    pub(super) fn take_one(&mut self) -> Event {
+        let Some(event) = self.single.pop() else {
+            return Event::default();
+        };
+        self.free -= 1;
+        event
+    }
+
+    /// Takes a turn's events back, which nobody reads.
+    fn give(&mut self, mut events: Vec<Event>) {
+        events.truncate(FREE_MAX - self.free);
+        self.free += events.len();
+        if !events.is_empty() {
+            self.turns.push(events);
+        }
+    }
+
+    /// Takes back what follows the first `used` of a turn's events.
+    pub(super) fn give_rest(&mut self, events: &mut Vec<Event>, used: usize) {
+        if events.len() > used {
+            let rest = events.drain(used..).take(FREE_MAX - self.free);
+            self.free += rest.len();
+            self.single.extend(rest);
         }
     }
 
@@ -47,7 +76,7 @@ impl UsedEvents {
         }
         while let Some(oldest) = self.lent.pop_front() {
             match Arc::try_unwrap(oldest) {
-                Ok(events) => events.into_iter().for_each(|event| self.give(event)),
+                Ok(events) => self.give(events),
                 Err(oldest) if self.lent.len() < LENT_MAX => return self.lent.push_front(oldest),
                 Err(_) => {}
             }
@@ -59,45 +88,57 @@ impl UsedEvents {
 mod tests {
     use super::*;
 
-    fn events(count: u64) -> Events {
-        Arc::new(
-            (1..=count)
-                .map(|event_seq| Event {
-                    event_seq,
-                    levels: Vec::with_capacity(4),
-                    ..Event::default()
-                })
-                .collect(),
-        )
+    fn some(count: u64) -> Vec<Event> {
+        (1..=count)
+            .map(|event_seq| Event {
+                event_seq,
+                levels: Vec::with_capacity(4),
+                ..Event::default()
+            })
+            .collect()
     }
 
     #[test]
     fn what_nobody_reads_is_used_again() {
         let mut used = UsedEvents::default();
-        let (first, second) = (events(3), events(2));
+        let (first, second) = (Arc::new(some(3)), Arc::new(some(2)));
         used.lend(&first);
         used.lend(&second);
         drop(second);
         used.lend(&Events::default());
-        assert_eq!((used.free.len(), used.lent.len()), (0, 2), "the oldest has a reader");
+        assert_eq!((used.free, used.lent.len()), (0, 2), "the oldest has a reader");
         drop(first);
         used.lend(&Events::default());
-        assert_eq!((used.free.len(), used.lent.len()), (5, 0));
-        assert!(used.take().levels.capacity() >= 4);
+        assert_eq!((used.free, used.lent.len()), (5, 0));
+        let events = used.take(1);
+        assert_eq!((events.len(), used.free), (1, 4), "the other one is for others");
+        assert!(used.take_one().levels.capacity() >= 4);
+        assert_eq!((used.take(64).len(), used.take(64).len(), used.free), (3, 0, 0));
+        assert_eq!(used.take_one().levels.capacity(), 0, "a new one");
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let mut used = UsedEvents::default();
-        let kept: Vec<_> = (0..2 * LENT_MAX).map(|_| events(1)).collect();
+        let kept: Vec<_> = (0..2 * LENT_MAX).map(|_| Arc::new(some(1))).collect();
         kept.iter().for_each(|events| used.lend(events));
         assert_eq!(used.lent.len(), LENT_MAX);
-        used.give(Event {
-            reports: Vec::with_capacity(ITEMS_MAX + 1),
-            ..Event::default()
-        });
-        assert_eq!(used.free.len(), 0, "a giant");
-        (0..2 * FREE_MAX).for_each(|_| used.give(Event::default()));
-        assert_eq!(used.free.len(), FREE_MAX);
+        used.give(some(FREE_MAX as u64 - 1));
+        used.give_rest(&mut some(3), 1);
+        used.give(some(1));
+        assert_eq!(used.free, FREE_MAX);
+        assert_eq!(
+            (used.turns.len(), used.turns[0].len(), used.single.len()),
+            (1, FREE_MAX - 1, 1)
+        );
+        let level = optivex_engine::types::Level {
+            price_e4: 1,
+            quantity: 1,
+            order_count: 1,
+        };
+        let mut event = Event::default();
+        assert!(is_usual(&event));
+        event.levels = vec![level; ITEMS_MAX + 1];
+        assert!(!is_usual(&event), "a giant");
     }
 }

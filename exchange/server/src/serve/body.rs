@@ -21,6 +21,7 @@ use tracing::Span;
 
 use super::malformed;
 use super::methods::Method;
+use super::request::ConnectionRouter;
 use crate::error::Error;
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -191,7 +192,7 @@ impl Outcome {
 
     /// Reads the status, if these are the headers or trailers that carry it.
     pub(super) fn see(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get("grpc-status") {
+        if let Some(code) = headers.get(&malformed::GRPC_STATUS) {
             self.code = Code::from_bytes(code.as_bytes());
         }
     }
@@ -217,8 +218,9 @@ pin_project! {
         #[pin]
         inner: tonic::body::Body,
         deadline: Option<Pin<Box<Sleep>>>,
-        #[pin]
-        stopping: WaitForCancellationFutureOwned,
+        connection: ConnectionRouter,
+        // Only of a body that had to wait: those of single answers never do.
+        stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
         outcome: Option<Outcome>,
         // Set with the last frame: nothing may follow a status.
         is_over: bool,
@@ -229,13 +231,14 @@ impl ResponseBody {
     pub(super) fn new(
         inner: tonic::body::Body,
         deadline: Option<Pin<Box<Sleep>>>,
-        stopping: WaitForCancellationFutureOwned,
+        connection: ConnectionRouter,
         outcome: Option<Outcome>,
     ) -> Self {
         Self {
             inner,
             deadline,
-            stopping,
+            connection,
+            stopping: None,
             outcome,
             is_over: false,
         }
@@ -272,9 +275,11 @@ impl Body for ResponseBody {
             }
             return Poll::Ready(frame);
         }
+        let connection = this.connection;
+        let end = this.stopping.get_or_insert_with(|| Box::pin(connection.stopping()));
         let status = if is_late {
             deadline_exceeded()
-        } else if this.stopping.poll(cx).is_ready() {
+        } else if end.as_mut().poll(cx).is_ready() {
             stopping()
         } else {
             return Poll::Pending;

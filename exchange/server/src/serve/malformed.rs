@@ -1,9 +1,12 @@
 //! Messages that do not decode: tonic calls that `INTERNAL`, the contract `INVALID_FIELD`.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tonic::{Code, Status};
 
 use crate::error::{Error, REASON_TRAILER};
+
+/// A name that was read before need not be read for each look.
+pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// How tonic begins what it says of a message that is no message.
 const DOES_NOT_DECODE: &str = "failed to decode Protobuf message: ";
@@ -12,7 +15,7 @@ const IS_MISSING: &str = "Missing request message.";
 /// Tells the contract's error where these headers or trailers carry tonic's.
 pub(super) fn retell(headers: &mut HeaderMap) {
     // Nearly every request ends here.
-    if headers.get("grpc-status").is_none_or(|code| code != "13") || headers.contains_key(REASON_TRAILER) {
+    if headers.get(&GRPC_STATUS).is_none_or(|code| code != "13") || headers.contains_key(REASON_TRAILER) {
         return;
     }
     let Some(error) = Status::from_header_map(headers).as_ref().and_then(error) else {

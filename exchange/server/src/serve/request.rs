@@ -1,5 +1,6 @@
 //! One request: which rpc it is for, whether that can be served now, until when, and what came of it.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -7,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -22,6 +23,9 @@ use super::malformed;
 use super::methods::{Method, Methods};
 use crate::error::Error;
 use crate::telemetry;
+
+// A name that was read before need not be read for each look.
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What serves requests.
 #[derive(Debug)]
@@ -68,15 +72,15 @@ impl Router {
 
     /// For the requests of one connection.
     pub(super) fn connection(self: &Arc<Self>, peer: SocketAddr, local: Option<SocketAddr>) -> ConnectionRouter {
-        ConnectionRouter {
+        ConnectionRouter(Arc::new(Connection {
             router: Arc::clone(self),
             peer,
             local,
             id: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
-            requests: Arc::default(),
+            requests: AtomicU64::new(0),
             large_messages: LargeMessages::default(),
             stop: self.stop.child_token(),
-        }
+        }))
     }
 
     /// Which routes serve a method now.
@@ -94,14 +98,17 @@ impl Router {
     }
 }
 
-/// Serves the requests of one connection.
+/// Serves the requests of one connection. Each request has one.
 #[derive(Clone, Debug)]
-pub(super) struct ConnectionRouter {
+pub(super) struct ConnectionRouter(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
     router: Arc<Router>,
     peer: SocketAddr,
     local: Option<SocketAddr>,
     id: u64,
-    requests: Arc<AtomicU64>,
+    requests: AtomicU64,
     large_messages: LargeMessages,
     stop: CancellationToken,
 }
@@ -112,56 +119,67 @@ impl ConnectionRouter {
         if let Some(refused) = refuse_other_http(&request) {
             return refused.map(|body| self.body(body, None, None));
         }
-        let Some(method) = self.router.methods.get(request.uri().path()) else {
+        let Some(method) = self.0.router.methods.get(request.uri().path()) else {
             let status = Status::unimplemented("no such rpc; reflection lists those that there are");
             #[cfg(feature = "faults")]
             let status = crate::faults::wire::unknown(request.headers()).unwrap_or(status);
             return self.refuse(status, None);
         };
-        let id = RequestId(self.id, &self.requests);
-        let span = telemetry::request::span(&method.path, self.peer, id);
+        let id = RequestId(self.0.id, &self.0.requests);
+        let span = telemetry::request::span(&method.path, self.0.peer, id);
         let outcome = Outcome::new(Arc::clone(method), span.clone());
         let deadline = match deadline(request.headers()) {
             Ok(deadline) => deadline,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        let routes = match self.router.routes(method) {
+        let routes = match self.0.router.routes(method) {
             Ok(routes) => routes,
             Err(error) => return self.refuse(error.into(), Some(outcome)),
         };
-        telemetry::request::within(span, self.call(routes, request, deadline, outcome)).await
+        // Boxed: it is large, and what holds it is moved about.
+        let answer = Box::pin(route(routes, self.admit(request)));
+        telemetry::request::within(span, self.watch(answer, deadline, outcome)).await
     }
 
-    async fn call(
+    /// The request with what it may not exceed, and who sends it.
+    fn admit(&self, request: Request<Incoming>) -> Request<RequestBody> {
+        let connection = &*self.0;
+        let mut request = request.map(|body| {
+            RequestBody::new(
+                body,
+                connection.router.message_bytes_max,
+                connection.large_messages.clone(),
+            )
+        });
+        request.extensions_mut().insert(TcpConnectInfo {
+            local_addr: connection.local,
+            remote_addr: Some(connection.peer),
+        });
+        request
+    }
+
+    /// The answer, unless the client or the exchange stops waiting for it.
+    async fn watch(
         &self,
-        mut routes: Routes,
-        request: Request<Incoming>,
+        mut answer: Pin<Box<impl Future<Output = Result<Response<Body>, Infallible>>>>,
         mut deadline: Option<Pin<Box<Sleep>>>,
         mut outcome: Outcome,
     ) -> Response<ResponseBody> {
-        let mut request =
-            request.map(|body| RequestBody::new(body, self.router.message_bytes_max, self.large_messages.clone()));
-        request.extensions_mut().insert(TcpConnectInfo {
-            local_addr: self.local,
-            remote_addr: Some(self.peer),
-        });
-        let answer = async {
-            std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
-            #[cfg(feature = "faults")]
-            return crate::faults::wire::call(routes, request).await;
-            #[cfg(not(feature = "faults"))]
-            routes.call(request).await
-        };
         let mut response = tokio::select! {
             biased;
-            Ok(response) = answer => response,
+            Ok(response) = &mut answer => response,
             () = at(deadline.as_mut()) => return self.refuse(deadline_exceeded(), Some(outcome)),
-            () = self.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
+            () = self.0.stop.cancelled() => return self.refuse(stopping(), Some(outcome)),
         };
         malformed::retell(response.headers_mut());
         // An error without a body is told in the headers.
         outcome.see(response.headers());
         response.map(|body| self.body(body, deadline, Some(outcome)))
+    }
+
+    /// Waits until what is still open is to end.
+    pub(super) fn stopping(&self) -> WaitForCancellationFutureOwned {
+        self.0.stop.clone().cancelled_owned()
     }
 
     fn refuse(&self, status: Status, mut outcome: Option<Outcome>) -> Response<ResponseBody> {
@@ -173,8 +191,17 @@ impl ConnectionRouter {
     }
 
     fn body(&self, body: Body, deadline: Option<Pin<Box<Sleep>>>, outcome: Option<Outcome>) -> ResponseBody {
-        ResponseBody::new(body, deadline, self.stop.clone().cancelled_owned(), outcome)
+        ResponseBody::new(body, deadline, self.clone(), outcome)
     }
+}
+
+/// What the service of the rpc answers.
+async fn route(mut routes: Routes, request: Request<RequestBody>) -> Result<Response<Body>, Infallible> {
+    std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(&mut routes, cx)).await?;
+    #[cfg(feature = "faults")]
+    return crate::faults::wire::call(routes, request).await;
+    #[cfg(not(feature = "faults"))]
+    routes.call(request).await
 }
 
 /// Number of the connection and, on it, of the request; counted only when it is told.
@@ -213,7 +240,7 @@ fn refuse_other_http<B>(request: &Request<B>) -> Option<Response<Body>> {
 
 /// When the client stops waiting (`grpc-timeout`).
 fn deadline(headers: &HeaderMap) -> Result<Option<Pin<Box<Sleep>>>, Error> {
-    let Some(value) = headers.get("grpc-timeout") else {
+    let Some(value) = headers.get(&GRPC_TIMEOUT) else {
         return Ok(None);
     };
     let wait = parse_timeout(value.as_bytes())

@@ -52,7 +52,7 @@ impl ExecutionApi {
     async fn execute(&self, session: &Session, command: Order) -> Result<Outcome, Error> {
         let (command, kind) = self
             .trading
-            .prepare(session.user, command, &mut SymbolCache::default())?;
+            .prepare(session.user, command, &mut SymbolCache::default(), |command| command)?;
         let answer = self.trading.exchange.submit(command).await;
         self.trading.conclude(session.user, kind, answer.into()).await
     }

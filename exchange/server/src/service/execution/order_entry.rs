@@ -30,11 +30,16 @@ pub(super) struct Entry {
     what: What,
 }
 
+/// As small as what nearly all of them become: entries go from thread to thread and back.
 enum What {
-    /// A command that is decided, or will be.
-    Command(Kind, Option<Told>),
+    /// A command that will be decided.
+    Waiting(Kind),
+    /// An accepted command.
+    Accepted(Outcome),
+    /// A command that something else came of.
+    Told(Box<(Kind, Told)>),
     /// A request whose form is wrong, or that names what there is not.
-    Refused(Error),
+    Refused(Box<Error>),
 }
 
 /// The answers of one stream.
@@ -94,8 +99,9 @@ impl Stream for Answers {
                 continue;
             };
             let result = match what {
-                What::Command(_, Some(Told::Accepted(outcome))) => Ok(outcome),
-                What::Command(kind, Some(told)) => {
+                What::Accepted(outcome) => Ok(outcome),
+                What::Told(told) => {
+                    let (kind, told) = *told;
                     let (trading, user) = (Arc::clone(&this.trading), this.user);
                     this.concluding = Some(Box::pin(async move {
                         respond(request_id, trading.conclude(user, kind, told).await)
@@ -103,8 +109,8 @@ impl Stream for Answers {
                     continue;
                 }
                 // The sequencer's threads are gone.
-                What::Command(_, None) => Err(stopping()),
-                What::Refused(error) => Err(error),
+                What::Waiting(_) => Err(stopping()),
+                What::Refused(error) => Err(*error),
             };
             return Poll::Ready(Some(Ok(respond(request_id, result))));
         }
@@ -196,19 +202,18 @@ fn take(
 ) {
     let request_id = request.request_id;
     let prepared = match request.command {
-        Some(command) => trading.prepare(session.user, command, symbols),
+        Some(command) => trading.prepare(session.user, command, symbols, |command| commands.push(command)),
         None => Err(Error::invalid_field(
             "command",
             "one of insert, amend, cancel and cancel_all",
         )),
     };
     let what = match prepared {
-        Ok((command, kind)) => {
+        Ok(((), kind)) => {
             tracing::debug!(user = %session.username, request_id, ?kind, "order entry");
-            commands.push(command);
-            What::Command(kind, None)
+            What::Waiting(kind)
         }
-        Err(error) => What::Refused(error),
+        Err(error) => What::Refused(Box::new(error)),
     };
     entries.push(Entry { request_id, what });
 }
@@ -235,8 +240,11 @@ impl Hearer {
     fn hear(&mut self, told: Told) {
         while let Some(entry) = self.entries.get_mut(self.next) {
             self.next += 1;
-            if let What::Command(_, answer) = &mut entry.what {
-                *answer = Some(told);
+            if let What::Waiting(kind) = entry.what {
+                entry.what = match told {
+                    Told::Accepted(outcome) => What::Accepted(outcome),
+                    told => What::Told(Box::new((kind, told))),
+                };
                 return;
             }
         }

@@ -85,13 +85,15 @@ impl Trading {
         }
     }
 
-    /// Checks the form, then the objects that the exchange's directory knows.
-    pub(super) fn prepare(
+    /// Checks the form, then the objects that the exchange's directory knows; the command goes to `taken`, which
+    /// may put it where it stays.
+    pub(super) fn prepare<T>(
         &self,
         user: UserId,
         order: Order,
         symbols: &mut SymbolCache,
-    ) -> Result<(Command, Kind), Error> {
+        taken: impl FnOnce(Command) -> T,
+    ) -> Result<(T, Kind), Error> {
         match order {
             Order::Insert(request) => {
                 let form = InsertForm::try_from(&request)?;
@@ -101,15 +103,15 @@ impl Trading {
                     terms: form.terms,
                     client_order_id: form.client_order_id,
                 };
-                Ok((Command::InsertOrder(insert), Kind::Insert))
+                Ok((taken(Command::InsertOrder(insert)), Kind::Insert))
             }
             Order::Amend(request) => {
                 let amend = wire::amend(user, &request)?;
-                Ok((Command::AmendOrder(amend), Kind::Amend(amend.order)))
+                Ok((taken(Command::AmendOrder(amend)), Kind::Amend(amend.order)))
             }
             Order::Cancel(request) => {
                 let order = wire::cancel(&request)?;
-                Ok((Command::CancelOrder { user, order }, Kind::Cancel(order)))
+                Ok((taken(Command::CancelOrder { user, order }), Kind::Cancel(order)))
             }
             Order::CancelAll(request) => {
                 let (symbol, side) = wire::cancel_all(&request)?;
@@ -118,7 +120,7 @@ impl Trading {
                     None => None,
                 };
                 let command = Command::CancelAllOrders { user, instrument, side };
-                Ok((command, Kind::CancelAll))
+                Ok((taken(command), Kind::CancelAll))
             }
         }
     }
