@@ -183,6 +183,11 @@ impl ClientIds {
         entries.map(|entry| (&entry.id, &entry.insert))
     }
 
+    /// How many ids are known.
+    pub(crate) fn known_count(&self) -> usize {
+        self.entries.len() - self.vacant.len()
+    }
+
     /// How many ids of done orders there are.
     pub(crate) fn done_count(&self) -> usize {
         self.done.len()
@@ -411,7 +416,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(ids.get(&id), known.get(&id));
-                prop_assert_eq!(ids.done_count(), done.len());
+                prop_assert_eq!((ids.known_count(), ids.done_count()), (known.len(), done.len()));
             }
             let open = known.iter().filter(|(id, _)| !done.contains(id));
             prop_assert!(ids.open_inserts().eq(open));
