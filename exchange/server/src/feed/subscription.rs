@@ -274,10 +274,11 @@ impl Subscription {
                 continue;
             }
             messages += 1;
-            // A reader whose snapshot is newer than the last change of its view holds the snapshot's book_seq.
+            // A reader whose snapshot is newer than the last change of its view holds the snapshot's book_seq. Of
+            // the others only the item itself is looked at: what it points to was written by another core.
             let is_next = match &item.kind {
-                Kind::Update(update) => update.prev_book_seq == book.book_seq,
-                Kind::Top(_) | Kind::Mark(_) => true,
+                Kind::Update(update) if messages == 1 => update.prev_book_seq == book.book_seq,
+                Kind::Update(_) | Kind::Top(_) | Kind::Mark(_) => true,
             };
             if is_next && state.log.has(&item.message) {
                 if run.end != item.message.start {
