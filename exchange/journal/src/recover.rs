@@ -4,8 +4,10 @@
 //! of it again. Either may be older than the other, damaged or gone: what is missing is replayed.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -22,6 +24,8 @@ use crate::{Embedded, EventSink, Events, JournalError, Opened, Options, Reader, 
 pub const HISTORY_DIRECTORY: &str = "history";
 /// Replayed events that go to history at once.
 const PUBLISHED_AT_ONCE: usize = 1_024;
+/// Trades, reports or levels up to which an event's memory serves again.
+const ITEMS_KEPT_MAX: usize = 16;
 
 /// Where and how to recover.
 #[derive(Clone, Debug)]
@@ -156,7 +160,15 @@ pub enum RecoverError {
 /// history that was deleted or damaged is rebuilt from the whole journal. Long replays log how far they
 /// are.
 pub fn recover(options: &RecoverOptions) -> Result<Recovered, RecoverError> {
+    thread::scope(|scope| recover_in(scope, options))
+}
+
+fn recover_in<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    options: &'scope RecoverOptions,
+) -> Result<Recovered, RecoverError> {
     let started = Instant::now();
+    let mut newest = None;
     let Opened {
         journal,
         snapshots,
@@ -167,7 +179,13 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovered, RecoverError> {
         &options.data_directory,
         &options.journal,
         || Genesis { limits: options.limits }.encode(),
-        || history_proof(options),
+        || {
+            // The directory is locked from here on. While the journal is checked, the state is restored that will
+            // most likely be wanted.
+            let restoring = thread::Builder::new().name("restore".to_owned());
+            newest = restoring.spawn_scoped(scope, || newest_snapshot(options)).ok();
+            history_proof(options)
+        },
     )?;
     let genesis = Genesis::decode(&genesis).map_err(ReplayError::Genesis)?;
     if genesis.limits != options.limits {
@@ -191,12 +209,12 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovered, RecoverError> {
         last_event_seq: opened.last_event_seq,
     };
     let mut history_rebuilt = None;
-    let caught_up = *match attempt.run()? {
+    let caught_up = *match attempt.run(newest)? {
         Outcome::CaughtUp(caught_up) => caught_up,
         Outcome::HistoryUnfit(why) => {
             attempt.remove_history(&why, opened.first_event_seq)?;
             history_rebuilt = Some(why);
-            match attempt.run()? {
+            match attempt.run(None)? {
                 Outcome::CaughtUp(caught_up) => caught_up,
                 Outcome::HistoryUnfit(why) => {
                     return Err(RecoverError::HistoryLost {
@@ -250,6 +268,15 @@ fn history_proof(options: &RecoverOptions) -> Option<Proof> {
     })
 }
 
+/// The state of the newest usable snapshot, whatever history has; `None` if there is none, or if it cannot be told
+/// before the journal is open.
+fn newest_snapshot(options: &RecoverOptions) -> Option<Engine> {
+    let reader = Reader::open(&options.data_directory).ok()?;
+    let genesis = Genesis::decode(reader.genesis()).ok()?;
+    let snapshots = SnapshotStore::open_for_reading(&options.data_directory).ok()?;
+    replay::newest_state(&snapshots, &genesis, u64::MAX).ok()?
+}
+
 struct Attempt<'a> {
     reader: Reader,
     snapshots: &'a SnapshotStore,
@@ -275,7 +302,8 @@ struct CaughtUp {
 }
 
 impl Attempt<'_> {
-    fn run(&self) -> Result<Outcome, RecoverError> {
+    /// With the state of the newest snapshot, if somebody is restoring it.
+    fn run(&self, newest: Option<ScopedJoinHandle<'_, Option<Engine>>>) -> Result<Outcome, RecoverError> {
         let (mut history_writer, history) = match history::open(&self.history_directory, self.options) {
             Ok(opened) => opened,
             Err(error) if error.is_damage() => return Ok(Outcome::HistoryUnfit(error.to_string())),
@@ -290,7 +318,12 @@ impl Attempt<'_> {
                 history: watermark,
             });
         }
-        let (mut replay, snapshot) = match replay::newest_state(self.snapshots, &self.genesis, watermark)? {
+        let newest = newest.and_then(|restoring| restoring.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let state = match newest {
+            Some(engine) if engine.event_seq() <= watermark => Some(engine),
+            _ => replay::newest_state(self.snapshots, &self.genesis, watermark)?,
+        };
+        let (mut replay, snapshot) = match state {
             Some(engine) => {
                 let event_seq = engine.event_seq();
                 (Replay::from_state(&self.reader, engine)?, Some(event_seq))
@@ -372,16 +405,30 @@ fn feed(replay: &mut Replay, history: &mut HistoryWriter) -> Result<u64, ReplayE
             history.publish(&full);
             published.push_back(full);
             let oldest = published.pop_front().expect("one was put there");
-            events = Arc::try_unwrap(oldest).unwrap_or_else(|oldest| {
-                published.push_front(oldest);
-                vec![Event::default(); PUBLISHED_AT_ONCE]
-            });
+            events = match Arc::try_unwrap(oldest) {
+                Ok(mut events) => {
+                    events.iter_mut().for_each(forget_a_giant);
+                    events
+                }
+                Err(oldest) => {
+                    published.push_front(oldest);
+                    vec![Event::default(); PUBLISHED_AT_ONCE]
+                }
+            };
             filled = 0;
         }
     }
     events.truncate(filled);
     history.publish(&Arc::new(events));
     Ok(replay.replayed() - before)
+}
+
+/// Memory that only a giant needed is not kept.
+fn forget_a_giant(event: &mut Event) {
+    let lengths = [event.trades.len(), event.reports.len(), event.levels.len()];
+    if lengths.into_iter().any(|length| length > ITEMS_KEPT_MAX) {
+        *event = Event::default();
+    }
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {

@@ -20,6 +20,9 @@ pub const HOME: &str = "optivex-results";
 /// Name of the link to the newest result.
 pub const LATEST: &str = "latest";
 
+/// Names of what is not whole yet, or goes, begin so.
+const TEMPORARY: &str = ".result-";
+
 /// Why a result was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -126,7 +129,7 @@ pub fn receive(input: &mut impl BufRead, home: &Path, limits: &Limits) -> Result
         error,
     };
     durable::create_folders(home).map_err(wrote)?;
-    let temporary = Temporary(home.join(format!(".{}.tmp", durable::unique())));
+    let temporary = Temporary::in_folder(home);
     durable::create_folders(&temporary.0).map_err(wrote)?;
     let id = take(input, &temporary.0, limits)?;
     let result: Option<JobResult> = read_json(&temporary.0.join(ResultFile::Result.name()))
@@ -228,7 +231,7 @@ pub fn read_answer(input: &mut impl BufRead, limits: &Limits) -> Result<Answer, 
 fn publish(from: &Path, to: &Path, home: &Path) -> io::Result<()> {
     durable::sync_folder(from)?;
     // A second one of the same id: judged again. Whoever reads the old one keeps it.
-    let old = Temporary(home.join(format!(".{}.tmp", durable::unique())));
+    let old = Temporary::in_folder(home);
     match fs::rename(to, &old.0) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -246,7 +249,7 @@ fn link_latest(home: &Path, result: &JobResult) -> io::Result<()> {
         // Somebody's own file: theirs.
         return Ok(());
     }
-    let temporary = Temporary(home.join(format!(".{}.tmp", durable::unique())));
+    let temporary = Temporary::in_folder(home);
     std::os::unix::fs::symlink(result.id.to_string(), &temporary.0)?;
     durable::rename(&temporary.0, &link)
 }
@@ -256,24 +259,40 @@ fn remove_old(home: &Path, limits: &Limits) -> io::Result<()> {
     let mut results = Vec::new();
     for entry in fs::read_dir(home)? {
         let entry = entry?;
-        let id = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<SubmissionId>().ok());
-        if id.is_some() && entry.file_type()?.is_dir() {
-            results.push((entry.metadata()?.modified()?, entry.path()));
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        // Another receiver may be removing what it has made, or be at work.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let modified = metadata.modified()?;
+        if name.parse::<SubmissionId>().is_ok() && metadata.is_dir() {
+            results.push((modified, entry.path()));
+        } else if Temporary::is_name(name) && modified.elapsed().is_ok_and(|age| age > limits.connection() * 2) {
+            drop(Temporary(entry.path()));
         }
     }
     results.sort();
     let keep = usize::try_from(limits.results_kept).unwrap_or(usize::MAX);
     for (_, path) in &results[..results.len().saturating_sub(keep)] {
-        fs::remove_dir_all(path)?;
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }
 
 /// A folder or a file that goes when it is not needed any more.
 struct Temporary(PathBuf);
+
+impl Temporary {
+    fn in_folder(home: &Path) -> Self {
+        Self(home.join(format!("{TEMPORARY}{}.tmp", durable::unique())))
+    }
+
+    fn is_name(name: &str) -> bool {
+        name.starts_with(TEMPORARY) && name.ends_with(".tmp")
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {

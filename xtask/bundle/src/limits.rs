@@ -234,10 +234,10 @@ impl Limits {
         Duration::from_secs(self.idle_seconds)
     }
 
-    /// Seconds that a daemon may take to drain: a job that has just begun is run twice, once for the hidden cases, each
-    /// time with what is beyond its wall time until it is ended from outside, and told.
+    /// Seconds that a daemon may take to drain: a job that has just begun is run in two cells that share its wall time,
+    /// each with what is beyond that until it is ended from outside, and told.
     pub const fn drain_seconds(&self) -> u64 {
-        2 * (self.wall_seconds + CELL_GRACE_SECONDS) + 120
+        self.wall_seconds + 2 * CELL_GRACE_SECONDS + 120
     }
 
     /// `connection_seconds` as a duration.

@@ -6,6 +6,7 @@
 //! claimed/PARTICIPANT/ID/             the same folder, renamed by the daemon
 //! results/PARTICIPANT/ID/             stages.jsonl grows while it runs; result.json comes last, and means: over
 //! cancel/PARTICIPANT/ID               an empty file: the participant wants it to end
+//! aside/PARTICIPANT/ID/               a deployment that the daemon could not make sense of, for people to look at
 //! state/                              the daemon's own; status.json is for the gate
 //! ```
 //!
@@ -191,6 +192,15 @@ impl FromStr for ResultFile {
 
 serde_as_text!(ResultFile);
 
+/// What is in a participant's folder of deployments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deployments {
+    /// Receipts, in order of id.
+    pub receipts: Vec<Receipt>,
+    /// Those of which nobody can say what was promised, and why in one line.
+    pub broken: Vec<(SubmissionId, String)>,
+}
+
 /// The spool's paths. All of them are made of names and ids that cannot lead elsewhere.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -261,6 +271,11 @@ impl Spool {
         self.of("cancel", participant).join(id.to_string())
     }
 
+    /// Where a deployment is put that cannot be judged and must not be lost.
+    pub fn aside(&self, participant: &Name) -> PathBuf {
+        self.of("aside", participant)
+    }
+
     /// The daemon's own.
     pub fn state_folder(&self) -> PathBuf {
         self.root.join("state")
@@ -285,28 +300,29 @@ impl Spool {
         named(&self.root.join("claimed"))
     }
 
-    /// A participant's deployments that wait, in no order. Folders that are no deployments are left out.
+    /// Participants who have a folder in `aside`, in order of name.
+    pub fn participants_aside(&self) -> io::Result<Vec<Name>> {
+        named(&self.root.join("aside"))
+    }
+
+    /// A participant's deployments that wait, without those that are broken.
     pub fn waiting_receipts(&self, participant: &Name) -> io::Result<Vec<Receipt>> {
-        self.receipts(&self.waiting(participant), participant)
+        Ok(self.waiting_deployments(participant)?.receipts)
     }
 
-    /// A participant's deployments that the daemon took, in no order.
+    /// A participant's deployments that the daemon took, without those that are broken.
     pub fn claimed_receipts(&self, participant: &Name) -> io::Result<Vec<Receipt>> {
-        self.receipts(&self.claimed(participant), participant)
+        Ok(self.claimed_deployments(participant)?.receipts)
     }
 
-    fn receipts(&self, folder: &Path, participant: &Name) -> io::Result<Vec<Receipt>> {
-        let mut receipts = Vec::new();
-        for id in named::<SubmissionId>(folder)? {
-            // It may go on to the next folder at any time.
-            if let Some(receipt) = read_json::<Receipt>(&folder.join(id.to_string()).join(RECEIPT))?
-                && receipt.participant == *participant
-                && receipt.id == id
-            {
-                receipts.push(receipt);
-            }
-        }
-        Ok(receipts)
+    /// All of a participant's deployments that wait.
+    pub fn waiting_deployments(&self, participant: &Name) -> io::Result<Deployments> {
+        deployments(&self.waiting(participant), participant)
+    }
+
+    /// All of a participant's deployments that the daemon took.
+    pub fn claimed_deployments(&self, participant: &Name) -> io::Result<Deployments> {
+        deployments(&self.claimed(participant), participant)
     }
 
     /// Ids of a participant's results, whole or growing.
@@ -385,6 +401,27 @@ impl Spool {
         }
         Ok(ahead)
     }
+}
+
+fn deployments(folder: &Path, participant: &Name) -> io::Result<Deployments> {
+    let mut found = Deployments::default();
+    for id in named::<SubmissionId>(folder)? {
+        let place = folder.join(id.to_string());
+        match read_json::<Receipt>(&place.join(RECEIPT)) {
+            Ok(Some(receipt)) if receipt.participant == *participant && receipt.id == id => {
+                found.receipts.push(receipt);
+            }
+            Ok(Some(receipt)) => {
+                let whose = format!("its receipt is that of {}/{}", receipt.participant, receipt.id);
+                found.broken.push((id, whose));
+            }
+            // It may go on to the next folder at any time.
+            Ok(None) if fs::symlink_metadata(&place).is_err() => {}
+            Ok(None) => found.broken.push((id, "it has no receipt".to_owned())),
+            Err(error) => found.broken.push((id, format!("its receipt cannot be read: {error}"))),
+        }
+    }
+    Ok(found)
 }
 
 /// The entries of a folder whose names are what they should be, in order. No folder: none.

@@ -236,6 +236,31 @@ fn the_oldest_results_go_and_what_is_no_result_stays() {
     assert_eq!(names(home.path()), expected);
 }
 
+/// Whoever is killed in the middle of it sweeps nothing away: a later one does, once nobody can be at it any more.
+#[test]
+fn what_killed_receivers_left_goes() {
+    let home = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| home.path().join(name);
+    for name in [".result-old.tmp", ".result-young.tmp", ".mine.tmp"] {
+        fs::create_dir(at(name)).expect("a folder");
+        fs::write(at(name).join("log.txt"), "half").expect("written");
+    }
+    let long_ago = std::time::SystemTime::now() - 3 * LIMITS.connection();
+    for name in [".result-old.tmp", ".mine.tmp"] {
+        let folder = fs::File::open(at(name)).expect("a folder");
+        folder.set_modified(long_ago).expect("set");
+    }
+    received(&sent(1), home.path()).expect("stored");
+    let mut wanted = vec![
+        ".mine.tmp".to_owned(),
+        ".result-young.tmp".to_owned(),
+        receipt(1).id.to_string(),
+        LATEST.to_owned(),
+    ];
+    wanted.sort();
+    assert_eq!(names(home.path()), wanted);
+}
+
 #[test]
 fn links_and_folders_are_not_sent() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -62,6 +62,14 @@ impl Repository {
         Ok(text.lines().map(printable).collect())
     }
 
+    /// Commit and files that are under version control, as they are now: what a build must not change.
+    pub fn state(&self) -> Result<(String, String)> {
+        Ok((
+            self.commit()?,
+            self.git(&["status", "--porcelain", "--untracked-files=no"])?,
+        ))
+    }
+
     /// Hash of the contract in `proto`.
     pub fn contract(&self) -> Result<Digest> {
         contract_of(&self.root.join("proto"))

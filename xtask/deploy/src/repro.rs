@@ -43,8 +43,18 @@ pub fn repro(result: &JobResult, settings: &Settings, head: Option<&str>) -> Str
     let place = command.iter().position(|word| word == "{options}");
     let place = place.map_or(command.len()..command.len(), |place| place..place + 1);
     command.splice(place, options);
-    line(command.join(" "));
+    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    line(words.join(" "));
     text
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 #[cfg(test)]
@@ -86,14 +96,13 @@ mod tests {
         let text = repro(&result, &settings, Some("def"));
         assert!(text.contains("git checkout abc") && text.contains("changes"), "{text}");
 
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect();
         let settings = Settings {
-            test: words("tests {options} --launch x"),
+            test: ["tests", "{options}", "--launch", "it's x"].map(str::to_owned).to_vec(),
             ..Settings::default()
         };
         let text = repro(&result, &settings, Some("abc"));
         assert!(
-            text.ends_with("\ntests --seed 7 --case login/token --case login/roles --launch x\n"),
+            text.ends_with("\ntests --seed 7 --case login/token --case login/roles --launch 'it'\\''s x'\n"),
             "{text}"
         );
     }

@@ -32,7 +32,14 @@ pub fn submit(client: &Client, repository: &Repository, allow_dirty: bool, debug
         debug,
     };
     let contract = repository.contract()?;
+    let before = repository.state()?;
     build(repository, &settings, &places)?;
+    let after = repository.state()?;
+    if after.0 != before.0 || (!allow_dirty && after.1 != before.1) {
+        let message = "the repository was changed while it was built, so nobody can say which commit this is: nothing was \
+                       submitted";
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
     let about = About {
         commit,
         dirty: !changes.is_empty(),

@@ -1,5 +1,5 @@
 //! Submissions that misbehave, one a mode: `hostile MODE ARGUMENTS…`. What goes on as an exchange starts the real one,
-//! which lies beside it as `exchange`.
+//! which lies beside it as `exchange-itself`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -191,14 +191,14 @@ fn reader(paths: &[String]) {
     be_an_exchange()
 }
 
-/// What the filter of system calls refuses.
+/// Tries each way out that the sandbox has to close: by programs, and by the system calls themselves, since a program
+/// that is not installed proves nothing.
 fn escape() {
     for arguments in [
         &["unshare", "--user", "--map-root-user", "true"][..],
         &["unshare", "--mount", "true"],
         &["mount", "-t", "tmpfs", "none", "/tmp"],
-        &["chroot", "/app"],
-        &["strace", "true"],
+        &["chroot", "/app", "true"],
     ] {
         let escaped = Command::new(arguments[0])
             .args(&arguments[1..])
@@ -206,6 +206,7 @@ fn escape() {
             .is_ok_and(|status| status.success());
         println!("ESCAPED {arguments:?}: {escaped}");
     }
+    system_calls();
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     for line in status
         .lines()
@@ -214,6 +215,60 @@ fn escape() {
         println!("{line}");
     }
     be_an_exchange()
+}
+
+/// With arguments that do nothing, or nothing bad, where they are allowed after all.
+fn system_calls() {
+    let stream = libc::SOCK_STREAM.into();
+    let family = |family: libc::c_int| [family.into(), stream, 0];
+    let calls: [(&str, libc::c_long, [libc::c_long; 3]); 28] = [
+        ("ptrace", libc::SYS_ptrace, [0, 0, 0]),
+        ("process_vm_readv", libc::SYS_process_vm_readv, [1, 0, 0]),
+        ("pidfd_getfd", libc::SYS_pidfd_getfd, [-1, -1, 0]),
+        ("unshare", libc::SYS_unshare, [libc::CLONE_NEWUSER.into(), 0, 0]),
+        ("setns", libc::SYS_setns, [-1, 0, 0]),
+        ("clone", libc::SYS_clone, [libc::CLONE_NEWUSER.into(), 0, 0]),
+        ("clone3", libc::SYS_clone3, [0, 0, 0]),
+        ("mount", libc::SYS_mount, [0, 0, 0]),
+        ("fsopen", libc::SYS_fsopen, [0, 0, 0]),
+        ("open_tree", libc::SYS_open_tree, [-1, 0, 0]),
+        ("pivot_root", libc::SYS_pivot_root, [0, 0, 0]),
+        ("chroot", libc::SYS_chroot, [0, 0, 0]),
+        ("bpf", libc::SYS_bpf, [-1, 0, 0]),
+        ("perf_event_open", libc::SYS_perf_event_open, [0, 0, 0]),
+        ("userfaultfd", libc::SYS_userfaultfd, [-1, 0, 0]),
+        ("keyctl", libc::SYS_keyctl, [-1, 0, 0]),
+        ("io_uring_setup", libc::SYS_io_uring_setup, [0, 0, 0]),
+        ("memfd_create", libc::SYS_memfd_create, [0, 0, 0]),
+        ("shmget", libc::SYS_shmget, [0, 4096, 0o600]),
+        ("semget", libc::SYS_semget, [0, 1, 0o600]),
+        ("msgget", libc::SYS_msgget, [0, 0o600, 0]),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at, [-1, 0, 0]),
+        ("socket of vsock", libc::SYS_socket, family(libc::AF_VSOCK)),
+        ("socket of alg", libc::SYS_socket, family(libc::AF_ALG)),
+        ("socket of packet", libc::SYS_socket, family(libc::AF_PACKET)),
+        ("socket of a family to come", libc::SYS_socket, family(63)),
+        ("socket of inet", libc::SYS_socket, family(libc::AF_INET)),
+        ("getpid", libc::SYS_getpid, [0, 0, 0]),
+    ];
+    let call = |name: &str, number: libc::c_long, [one, two, three]: [libc::c_long; 3]| {
+        // SAFETY: no argument is a pointer to anything; what a call makes is not touched.
+        let came = unsafe { libc::syscall(number, one, two, three, 0, 0, 0) };
+        let error = std::io::Error::last_os_error().raw_os_error();
+        let came = match error {
+            _ if came >= 0 => "allowed",
+            Some(libc::EPERM) => "EPERM",
+            Some(libc::ENOSYS) => "ENOSYS",
+            _ => "another error",
+        };
+        println!("CALL {name}: {came}");
+    };
+    for (name, number, arguments) in calls {
+        call(name, number, arguments);
+    }
+    if cfg!(target_arch = "x86_64") {
+        call("getpid of x32", libc::SYS_getpid | 0x4000_0000, [0; 3]);
+    }
 }
 
 /// Answers health with SERVING, and nothing else, ever.

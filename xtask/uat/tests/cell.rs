@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use optivex_bundle::limits::LIMITS;
 use optivex_uat::sandbox::{Cancel, Cell, CellEnd, CellRun, CellSpec};
@@ -25,6 +26,7 @@ fn run(program: &Path, words: &[&str], arguments: &[&str]) -> (CellRun, Vec<Stri
                 .map(|word| (*word).to_owned())
                 .collect(),
             limits: LIMITS,
+            wall: Duration::from_secs(LIMITS.wall_seconds),
             cgroup: None,
         },
         app: &at("app"),

@@ -10,7 +10,7 @@ use std::process::Command;
 use optivex_bundle::names::Name;
 use optivex_bundle::spool::ResultFile;
 use optivex_bundle::verdict::Verdict;
-use support::{Uat, bundle, exchange, faulty, is_root};
+use support::{Uat, bundle, exchange, faulty, is_root, until};
 
 const BOOT: &str = "{participants: {alice: {}, bob: {}}, self_test: {enabled: false}, tests: {arguments: [--stage, boot, --stage, login]}}";
 
@@ -67,6 +67,13 @@ fn a_plain_user_can_judge() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     assert_eq!(uat.result("alice", id).verdict, Verdict::Passed, "{told}");
+    // A web server has an account of its own: it gets to what is public, and to nothing else.
+    let reads = |path: &str| {
+        let output = Command::new("cat").arg(uat.at(path)).uid(61_999).gid(61_999).output();
+        output.expect("it runs").status.success()
+    };
+    assert!(reads("spool/public/scoreboard.html") && reads("spool/public/metrics.prom"));
+    assert!(!reads("spool/state/ledger.jsonl") && !reads(&format!("spool/results/alice/{id}/result.json")));
 }
 
 fn self_test(faulty: &Path) -> String {
@@ -195,10 +202,4 @@ fn a_daemon_that_runs_takes_what_arrives_and_drains() {
         "what ran came to its end"
     );
     assert!(uat.run(&["status"]).contains("daemon   ended"));
-}
-
-fn until(reached: impl Fn() -> bool) {
-    while !reached() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }

@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use super::fields::Fields;
 use super::message::{self, tag};
 use super::{ORDER_TYPES, PHASES, SELF_TRADE_PREVENTIONS, SIDES, TIMES_IN_FORCE, code};
 use crate::client_ids::FirstInsert;
@@ -37,8 +38,6 @@ impl Engine {
         for listing in &self.listings {
             put(tag::INSTRUMENT, &instrument_message(listing));
         }
-        // Messages of what there are many of are used again, with the room of their texts.
-        let mut message = message::Order::default();
         let mut gathered = Vec::with_capacity(ORDERS_GATHERED);
         for listing in &self.listings {
             let mut orders = SIDES
@@ -53,8 +52,7 @@ impl Engine {
                     break;
                 }
                 for order in &gathered {
-                    set_order(&mut message, order);
-                    put(tag::ORDER, &message);
+                    put(tag::ORDER, &order_fields(order));
                 }
             }
         }
@@ -65,14 +63,12 @@ impl Engine {
                 }
             }
         }
-        let mut client_id = message::ClientId::default();
         for (user, state) in self.users.iter().enumerate() {
             let ids = &state.client_ids;
             let open = ids.open_inserts().map(|(id, insert)| (id, insert, false));
             let done = ids.done_inserts().map(|(id, insert)| (id, insert, true));
             for (id, insert, is_done) in open.chain(done) {
-                set_client_id(&mut client_id, user as u32, id, insert, is_done);
-                put(tag::CLIENT_ID, &client_id);
+                put(tag::CLIENT_ID, &client_id_fields(user as u32, id, insert, is_done));
             }
         }
     }
@@ -108,7 +104,7 @@ impl Engine {
 }
 
 /// A message of any type.
-trait Record {
+pub(super) trait Record {
     /// Appends its length and bytes.
     fn append(&self, bytes: &mut Vec<u8>);
 }
@@ -151,23 +147,23 @@ fn instrument_message(listing: &Listing) -> message::Instrument {
     }
 }
 
-fn set_order(message: &mut message::Order, order: &Order) {
-    let mut client_order_id = std::mem::take(&mut message.client_order_id);
-    order.client_order_id.as_str().clone_into(&mut client_order_id);
-    *message = message::Order {
-        instrument: order.instrument.0,
-        side: code(&SIDES, order.side),
-        order_id: order.order_id.0,
-        user: order.user.0,
-        client_order_id,
-        price_e4: order.price_e4,
-        quantity: order.quantity,
-        filled_quantity: order.filled_quantity,
-        created_unix_ns: order.created_unix_ns,
-        post_only: order.post_only,
-        self_trade_prevention: code(&SELF_TRADE_PREVENTIONS, order.self_trade_prevention),
-        event_seq: order.event_seq,
-    };
+/// [`message::Order`].
+fn order_fields(order: &Order) -> Fields {
+    let mut fields = Fields::new();
+    fields
+        .number(1, order.instrument.0)
+        .number(2, code(&SIDES, order.side))
+        .number(3, order.order_id.0)
+        .number(4, order.user.0)
+        .text(5, &order.client_order_id)
+        .signed(6, order.price_e4)
+        .number(7, order.quantity as u64)
+        .number(8, order.filled_quantity as u64)
+        .signed(9, order.created_unix_ns)
+        .number(10, order.post_only)
+        .number(11, code(&SELF_TRADE_PREVENTIONS, order.self_trade_prevention))
+        .number(12, order.event_seq);
+    fields
 }
 
 /// `None` for an account that is as good as none.
@@ -197,26 +193,26 @@ fn account_message(user: u32, account: &Account) -> Option<message::Account> {
     })
 }
 
-fn set_client_id(message: &mut message::ClientId, user: u32, id: &ClientOrderId, insert: &FirstInsert, is_done: bool) {
+/// [`message::ClientId`].
+fn client_id_fields(user: u32, id: &ClientOrderId, insert: &FirstInsert, is_done: bool) -> Fields {
     let terms = &insert.terms;
-    let mut client_order_id = std::mem::take(&mut message.client_order_id);
-    id.as_str().clone_into(&mut client_order_id);
-    *message = message::ClientId {
-        user,
-        client_order_id,
-        done: is_done,
-        instrument: insert.instrument.0,
-        side: code(&SIDES, terms.side),
-        price_e4: terms.price_e4,
-        quantity: terms.quantity,
-        order_type: code(&ORDER_TYPES, terms.order_type),
-        time_in_force: code(&TIMES_IN_FORCE, terms.time_in_force),
-        post_only: terms.post_only,
-        self_trade_prevention: code(&SELF_TRADE_PREVENTIONS, terms.self_trade_prevention),
-        order_id: insert.order_id.0,
-        event_seq: insert.event_seq,
-        report_seq: insert.report_seq,
-    };
+    let mut fields = Fields::new();
+    fields
+        .number(1, user)
+        .text(2, id)
+        .number(3, is_done)
+        .number(4, insert.instrument.0)
+        .number(5, code(&SIDES, terms.side))
+        .signed(6, terms.price_e4)
+        .number(7, terms.quantity as u64)
+        .number(8, code(&ORDER_TYPES, terms.order_type))
+        .number(9, code(&TIMES_IN_FORCE, terms.time_in_force))
+        .number(10, terms.post_only)
+        .number(11, code(&SELF_TRADE_PREVENTIONS, terms.self_trade_prevention))
+        .number(12, insert.order_id.0)
+        .number(13, insert.event_seq)
+        .number(14, insert.report_seq);
+    fields
 }
 
 fn window_limit_message(limit: RollingWindowLimit) -> message::WindowLimit {

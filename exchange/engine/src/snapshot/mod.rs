@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod message;
 
 use sha2::{Digest, Sha256};
@@ -15,6 +16,8 @@ use crate::types::{OrderType, SelfTradePrevention, Side, TimeInForce, TradingPha
 
 /// Bytes of the seal: its field's key, its length, the digest.
 const SEAL_BYTES: usize = 2 + 32;
+/// Bytes that an order or a client id takes, or a little less: what a snapshot begins with room for.
+const RECORD_BYTES: usize = 64;
 /// Bytes that are gathered before a digest takes them in, or a comparison.
 const CHUNK_BYTES: usize = 1 << 16;
 
@@ -39,10 +42,12 @@ const SELF_TRADE_PREVENTIONS: [SelfTradePrevention; 3] = [
 ];
 
 impl Engine {
-    /// The whole state as bytes (protobuf, versioned). Takes about 0.2 s for a million open orders, in which
-    /// whoever owns the engine does nothing else.
+    /// The whole state as bytes (protobuf, versioned). Takes about 0.2 s for a million open orders and 0.1 s for each
+    /// million client ids, in which whoever owns the engine does nothing else.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let client_ids = self.users.iter().map(|user| user.client_ids.known_count());
+        let records = self.orders.len() + client_ids.sum::<usize>();
+        let mut bytes = Vec::with_capacity(records * RECORD_BYTES);
         self.encode(&mut bytes, &mut |_| {});
         let seal = Sha256::digest(&bytes);
         bytes.extend_from_slice(&seal_key());

@@ -9,7 +9,7 @@ use crate::machine::{Machine, run, told};
 #[test]
 fn messages() {
     type Break = fn(&Machine, &mut Command);
-    let cases: [(&str, Break, i32, &str); 13] = [
+    let cases: [(&str, Break, i32, &str); 14] = [
         (
             "no environment",
             |_, deploy| {
@@ -108,6 +108,18 @@ fn messages() {
             },
             101,
             "failed (exit status: 1): nothing was submitted",
+        ),
+        (
+            "changed while it is built",
+            |machine, _| {
+                machine.write(
+                    "optivex.yaml",
+                    b"build: [git, mv, program, moved]\nartefacts: [moved]\nstart: [./moved]\n",
+                );
+                machine.commit();
+            },
+            2,
+            "was changed while it was built",
         ),
         (
             "no contract",

@@ -1,6 +1,6 @@
 //! `uat-daemon`'s command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use clap::{Args, Parser, Subcommand};
 use optivex_bundle::digest::{Digest, SubmissionId};
 use optivex_bundle::limits::bytes_for_people;
 use optivex_bundle::names::Name;
-use optivex_exit::Exit;
+use optivex_exit::{Exit, Failure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::config::Config;
+use super::config::{Config, SLOTS_MAX};
 use super::context::Context;
+use super::rejudge::Rejudge;
 use super::run::{self, Until};
 use super::state::{Word, now};
 use super::steps::Steps;
-use super::{disk, pinned, rejudge, scoreboard, verify};
+use super::{disk, pinned, scoreboard, verify};
 use crate::sandbox::Part;
 
 /// Judges deployments on a UAT machine
@@ -54,7 +55,7 @@ struct Place {
     )]
     tests_dir: PathBuf,
     /// Deployments at a time, instead of what the settings say
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     slots: Option<u32>,
     /// Dies after so many steps, as in a power cut: for tests
     #[arg(long, global = true, hide = true)]
@@ -124,6 +125,8 @@ enum Command {
     },
     /// Judges the reference exchange and a faulty one
     SelfTest,
+    /// Signs results with a new key from now on; signatures by the old ones stay good
+    RotateSigningKey,
     #[command(flatten)]
     Part(Part),
 }
@@ -146,14 +149,16 @@ fn command(arguments: Arguments) -> Result<ExitCode> {
     }
     log_to_stderr();
     if let Command::InstallTests { program, commit, proto } = &arguments.command {
+        ours(&arguments.place.tests_dir)?;
         let digest = pinned::install(program, commit, proto, &arguments.place.tests_dir)?;
         println!("{digest}");
         return Ok(Exit::Ok.into());
     }
+    ours(&arguments.place.deployment_dir)?;
     let context = open(&arguments.place)?;
     match &arguments.command {
-        Command::Run => run::run(context.with_cgroups(), Until::Told)?,
-        Command::Once => run::run(context.with_cgroups(), Until::Empty)?,
+        Command::Run => run::run(context.for_jobs()?, Until::Told)?,
+        Command::Once => run::run(context.for_jobs()?, Until::Empty)?,
         Command::Drain { within } => drain(&context, Duration::from_secs(*within))?,
         Command::Status => print!("{}", super::status::status(&context)?),
         Command::Pause { why } => {
@@ -189,7 +194,7 @@ fn command(arguments: Arguments) -> Result<ExitCode> {
             tests,
             apply,
         } => {
-            return rejudge_all(&context, deployments, *tests, *apply);
+            return rejudge_all(&context.for_jobs()?, deployments, *tests, *apply);
         }
         Command::Verify => return verified(&context),
         Command::Gc { free } => {
@@ -198,8 +203,15 @@ fn command(arguments: Arguments) -> Result<ExitCode> {
             println!("{} free", bytes_for_people(disk::free(context.state.spool.root())?));
         }
         Command::SelfTest => {
-            super::self_test::run(&context)?;
+            // It has the folders that the daemon's own has.
+            let _lock = run::lock(&context)?;
+            let context = context.for_jobs()?;
+            super::self_test::run(&context, &context.tests()?)?;
             println!("the reference exchange passes, the faulty one fails");
+        }
+        Command::RotateSigningKey => {
+            context.signer.rotate()?;
+            println!("{} has the old and the new one", context.signer.allowed().display());
         }
         Command::InstallTests { .. } | Command::Part(_) => {}
     }
@@ -215,6 +227,27 @@ fn log_to_stderr() {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .init();
+}
+
+/// Another account, root above all, would leave files there that the daemon cannot write.
+fn ours(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = match std::fs::metadata(folder) {
+        Ok(metadata) => metadata.uid(),
+        // To be made.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+    };
+    let own = rustix::process::geteuid().as_raw();
+    if owner == own {
+        return Ok(());
+    }
+    let message = format!(
+        "{} belongs to user {owner}, and this is user {own}: give the command as its owner, as by \
+         `sudo -u '#{owner}' uat-daemon …`",
+        folder.display()
+    );
+    Err(Failure::new(Exit::Usage, message).into())
 }
 
 fn open(place: &Place) -> Result<Context> {
@@ -273,9 +306,10 @@ fn rejudge_all(context: &Context, deployments: &[String], tests: Option<Digest>,
         false => deployments.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?,
         true => all(context)?,
     };
+    let rejudge = Rejudge::begin(context, tests, apply)?;
     let mut failed = 0;
     for (participant, id) in &chosen {
-        match rejudge::rejudge(context, participant, *id, tests, apply) {
+        match rejudge.judge(participant, *id) {
             Ok(change) => {
                 let same = if change.before == change.after && change.stages.is_empty() {
                     "same: "
@@ -311,10 +345,10 @@ fn parse(text: &str) -> Result<(Name, SubmissionId)> {
 
 /// The newest deployment of each participant that was judged.
 fn all(context: &Context) -> Result<Vec<(Name, SubmissionId)>> {
-    let entries = context.ledger.read()?.entries;
-    let judged = entries.into_iter().filter(|entry| entry.verdict.is_judged());
+    let read = context.ledger.entries()?;
+    let judged = read.entries.iter().filter(|entry| entry.verdict.is_judged());
     let newest: std::collections::BTreeMap<Name, SubmissionId> =
-        judged.map(|entry| (entry.participant, entry.id)).collect();
+        judged.map(|entry| (entry.participant.clone(), entry.id)).collect();
     Ok(newest.into_iter().collect())
 }
 

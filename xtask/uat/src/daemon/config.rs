@@ -9,6 +9,9 @@ use optivex_bundle::names::Name;
 use optivex_exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
+/// Deployments at a time, at most.
+pub const SLOTS_MAX: u32 = 64;
+
 /// Settings of a UAT machine. All have defaults but the participants.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,9 +24,9 @@ pub struct Config {
     pub results_key: Option<PathBuf>,
     /// Private key that signs results; made as `state/id_sign` of the spool if not set.
     pub signing_key: Option<PathBuf>,
-    /// Where the scoreboard is written; `state/scoreboard.html` of the spool if not set.
+    /// Where the scoreboard is written; `public/scoreboard.html` of the spool, which everybody may read, if not set.
     pub scoreboard: Option<PathBuf>,
-    /// Where metrics are written, for node_exporter's textfile collector; `state/metrics.prom` of the spool if not set.
+    /// Where metrics are written, for node_exporter's textfile collector; `public/metrics.prom` of the spool if not set.
     pub metrics: Option<PathBuf>,
     /// Bounds of submissions that differ from the program's.
     pub limits: Limits,
@@ -107,8 +110,8 @@ impl Config {
         if let Some(fault) = self.limits.faults() {
             return Some(format!("limits: {fault}"));
         }
-        if !(1..=64).contains(&self.slots()) {
-            return Some("slots: from 1 to 64".to_owned());
+        if !(1..=SLOTS_MAX).contains(&self.slots()) {
+            return Some(format!("slots: from 1 to {SLOTS_MAX}"));
         }
         let person = self
             .participants

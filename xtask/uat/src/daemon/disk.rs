@@ -1,6 +1,7 @@
 //! Room on the spool's file system: looked at before a claim, and made by removing the oldest artefacts.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -79,7 +80,11 @@ fn surplus_results(context: &Context) -> Result<Vec<PathBuf>> {
 
 fn remove(path: &Path) -> Result<()> {
     tracing::info!(path = %path.display(), "removed to make room");
-    fs::remove_dir_all(path).with_context(|| path.display().to_string())
+    match fs::remove_dir_all(path) {
+        // Daemon and `gc` may do so at the same time.
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn children(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -89,7 +94,7 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>> {
             .map(|entry| entry.path())
             .filter(|path| path.is_dir())
             .collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| folder.display().to_string()),
     }
 }

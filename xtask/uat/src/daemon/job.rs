@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -37,6 +38,7 @@ pub(crate) struct Place<'a> {
     pub(crate) slot: &'a str,
     pub(crate) account: Option<u32>,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) tests: &'a Tests,
 }
 
 /// What came of a try.
@@ -64,9 +66,40 @@ impl<'a> Job<'a> {
         self.daemon.steps.reached(what);
     }
 
+    /// What it came to, if a result of this attempt is there: then nothing of it may change any more.
+    pub(crate) fn decided(&self) -> Result<Option<JobResult>> {
+        let path = self.result_file(ResultFile::Result);
+        match self.daemon.state.spool.read_result(&self.participant, self.id) {
+            Ok(result) => Ok(result.filter(|result| result.attempt >= self.receipt.attempt)),
+            // Written whole or not at all: the disk did that. It is judged anew.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                tracing::error!("a result that cannot be read: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// Keeps why a try was lost, if that can be written.
+    pub(crate) fn lost(&self, why: &str) {
+        let state = &self.daemon.state;
+        let kept = state.tries(&self.participant, self.id).and_then(|mut tries| {
+            tries.troubles.push(one_line(why));
+            state.keep_tries(&self.participant, self.id, &tries)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(participant = %self.participant, id = %self.id, "{error:#}");
+        }
+    }
+
     /// Tries it once.
     pub(crate) fn attempt(&self, place: &Place<'_>) -> Result<Try> {
         let state = &self.daemon.state;
+        if let Some(result) = self.decided()? {
+            // The try before this one could only not tell it.
+            self.finish()?;
+            return Ok(Try::Over(result.verdict));
+        }
         let begun = Instant::now();
         let mut tries = state.tries(&self.participant, self.id)?;
         if tries.claimed.is_empty() {
@@ -101,7 +134,7 @@ impl<'a> Job<'a> {
         }
         let ran = begun.elapsed().as_secs_f64();
         let verdict = judged.judged.verdict.clone();
-        self.publish(&judged, ran, false)?;
+        self.publish(&judged, ran)?;
         Ok(Try::Over(verdict))
     }
 
@@ -109,7 +142,7 @@ impl<'a> Job<'a> {
         let daemon = self.daemon;
         let work = daemon.state.work(place.slot);
         fresh(&work)?;
-        let tests = daemon.tests()?;
+        let tests = place.tests.clone();
         let app = work.join("app");
         let path = daemon.state.spool.claimed_job(&self.participant, self.id).join(BUNDLE);
         let mut bundle = File::open(&path).with_context(|| path.display().to_string())?;
@@ -155,23 +188,28 @@ impl<'a> Job<'a> {
 
     /// `stages.jsonl` from its beginning: what an interrupted try told is void.
     fn begin_stages(&self, attempt: u32) -> Result<File> {
-        durable::create_folders(&self.daemon.state.spool.result(&self.participant, self.id))?;
+        let folder = self.daemon.state.spool.result(&self.participant, self.id);
+        durable::create_folders(&folder).with_context(|| folder.display().to_string())?;
         let path = self.stages_file();
-        durable::write(&path, b"", 0o644)?;
+        durable::write(&path, b"", 0o644).with_context(|| path.display().to_string())?;
         let mut file = OpenOptions::new().append(true).open(&path).context("stages.jsonl")?;
         tell(&mut file, &Event::Claimed { attempt })?;
         Ok(file)
     }
 
-    fn stages_file(&self) -> std::path::PathBuf {
-        self.daemon
-            .state
-            .spool
-            .result_file(&self.participant, self.id, ResultFile::Stages)
+    fn stages_file(&self) -> PathBuf {
+        self.result_file(ResultFile::Stages)
+    }
+
+    fn result_file(&self, file: ResultFile) -> PathBuf {
+        self.daemon.state.spool.result_file(&self.participant, self.id, file)
     }
 
     /// Tells a verdict that no try came to.
     pub(crate) fn publish_untested(&self, verdict: Verdict) -> Result<()> {
+        if self.decided()?.is_some() {
+            return self.finish();
+        }
         if !self.stages_file().exists() {
             self.begin_stages(0)?;
         }
@@ -180,70 +218,55 @@ impl<'a> Job<'a> {
             manifest: None,
             tests: None,
         };
-        self.publish(&ruling, 0.0, false)
+        self.publish(&ruling, 0.0)
     }
 
     /// Tells what it came to. The result itself comes last: from then on it is decided.
-    pub(crate) fn publish(&self, ruling: &Ruling, ran: f64, rejudged: bool) -> Result<()> {
+    fn publish(&self, ruling: &Ruling, ran: f64) -> Result<()> {
+        for (file, bytes) in self.files(ruling, ran)? {
+            let path = self.result_file(file);
+            durable::write(&path, &bytes, 0o644).with_context(|| path.display().to_string())?;
+            self.step(file.name());
+        }
+        self.finish()
+    }
+
+    /// All files of its result but `stages.jsonl`, `result.json` last.
+    pub(crate) fn files(&self, ruling: &Ruling, ran: f64) -> Result<Vec<(ResultFile, Vec<u8>)>> {
         let result = self.result(ruling, ran)?;
         let bytes = serde_json::to_vec_pretty(&result)?;
         let log = match ruling.judged.log.is_empty() {
             true => b"It printed nothing, or was not started.\n".to_vec(),
             false => ruling.judged.log.clone(),
         };
-        let files = [
+        let junit = report::junit(&result, &ruling.judged.record.cases)?;
+        Ok(vec![
             (ResultFile::Log, log),
-            (
-                ResultFile::Junit,
-                report::junit(&result, &ruling.judged.record.cases)?.into_bytes(),
-            ),
+            (ResultFile::Junit, junit.into_bytes()),
             (ResultFile::Html, report::html(&result).into_bytes()),
             (ResultFile::Markdown, report::markdown(&result).into_bytes()),
             (ResultFile::Signature, self.daemon.signer.sign(&bytes)?),
             (ResultFile::Result, bytes),
-        ];
-        for (file, bytes) in files {
-            let path = self.daemon.state.spool.result_file(&self.participant, self.id, file);
-            durable::write(&path, &bytes, 0o644).with_context(|| path.display().to_string())?;
-            self.step(file.name());
-        }
-        self.finish(rejudged)
+        ])
     }
 
     /// What is to be done once it is decided: also after a crash in the middle of it.
-    pub(crate) fn finish(&self, rejudged: bool) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         let state = &self.daemon.state;
-        let path = state.spool.result_file(&self.participant, self.id, ResultFile::Result);
+        let path = self.result_file(ResultFile::Result);
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let result: JobResult = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
         self.tell_finished(&result.verdict)?;
         self.step("finished told");
-        let entry = self.daemon.ledger.append(Entry::of(&result, &bytes, rejudged))?;
+        let entry = self.daemon.ledger.append(Entry::of(&result, &bytes, false))?;
         self.step("ledger");
         state.to_be_sent(&self.participant, self.id)?;
         self.step("outbox");
         durable::remove(&state.spool.cancel(&self.participant, self.id))?;
         self.step("cancel removed");
-        if !rejudged {
-            state.put_away(&self.participant, self.id)?;
-            self.step("put away");
-        }
-        let failed = result
-            .stages
-            .iter()
-            .find(|row| row.word() == "failed")
-            .map_or("", |row| row.stage.as_str());
-        tracing::info!(
-            participant = %self.participant,
-            id = %self.id,
-            attempt = self.receipt.attempt,
-            verdict = %result.verdict,
-            failed_stage = failed,
-            waited_s = result.waited_seconds,
-            ran_s = result.ran_seconds,
-            ledger = entry.number,
-            "judged"
-        );
+        state.put_away(&self.participant, self.id)?;
+        self.step("put away");
+        told(&result, &entry);
         Ok(())
     }
 
@@ -307,6 +330,26 @@ impl<'a> Job<'a> {
     }
 }
 
+/// The line of the log that each judged deployment gets.
+pub(crate) fn told(result: &JobResult, entry: &Entry) {
+    let failed = result
+        .stages
+        .iter()
+        .find(|row| row.word() == "failed")
+        .map_or("", |row| row.stage.as_str());
+    tracing::info!(
+        participant = %result.participant,
+        id = %result.id,
+        attempt = result.attempt,
+        verdict = %result.verdict,
+        failed_stage = failed,
+        waited_s = result.waited_seconds,
+        ran_s = result.ran_seconds,
+        ledger = entry.number,
+        "judged"
+    );
+}
+
 /// What a try came to, with all that it was by.
 pub(crate) struct Ruling {
     pub(crate) judged: Judged,
@@ -314,7 +357,8 @@ pub(crate) struct Ruling {
     pub(crate) tests: Option<Tests>,
 }
 
-fn nothing(verdict: Verdict) -> Judged {
+/// What is to be told where nothing was tested.
+pub(crate) fn nothing(verdict: Verdict) -> Judged {
     Judged {
         verdict,
         note: None,
@@ -324,7 +368,7 @@ fn nothing(verdict: Verdict) -> Judged {
     }
 }
 
-fn tell(stages: &mut File, event: &Event) -> Result<()> {
+pub(crate) fn tell(stages: &mut File, event: &Event) -> Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     stages.write_all(&line).context("stages.jsonl")

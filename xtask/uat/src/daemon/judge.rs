@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use optivex_bundle::digest::Digest;
@@ -91,12 +91,25 @@ impl Trial<'_> {
             log: Vec::new(),
             timings: BTreeMap::new(),
         };
+        let limits = &self.bench.limits;
+        // One for both: what the visible cases took, the hidden ones have not.
+        let mut left = Duration::from_secs(limits.wall_seconds);
         for (part, hidden) in [("visible", false), ("hidden", true)] {
             if hidden {
                 judged.record.begin_hidden();
             }
             let begun = Instant::now();
-            let (verdict, note) = match self.part(part, hidden, &mut judged, &mut tell) {
+            let came = match left.is_zero() {
+                true => Ok((
+                    Verdict::TimedOut {
+                        seconds: limits.wall_seconds,
+                    },
+                    None,
+                )),
+                false => self.part(part, hidden, left, &mut judged, &mut tell),
+            };
+            left = left.saturating_sub(begun.elapsed());
+            let (verdict, note) = match came {
                 _ if self.cancel.is_cancelled() => (Verdict::Cancelled, None),
                 Ok(came) => came,
                 Err(error) => (
@@ -125,6 +138,7 @@ impl Trial<'_> {
         &self,
         name: &str,
         hidden: bool,
+        wall: Duration,
         judged: &mut Judged,
         tell: &mut impl FnMut(&Event) -> Result<()>,
     ) -> Result<(Verdict, Option<String>)> {
@@ -137,6 +151,7 @@ impl Trial<'_> {
                 env: self.subject.env.clone(),
                 arguments: arguments.chain(self.arguments.iter().cloned()).collect(),
                 limits: self.bench.limits,
+                wall,
                 cgroup: None,
             },
             app: &self.subject.app,

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use optivex_bundle::digest::{Digest, SubmissionId};
@@ -89,19 +90,23 @@ impl Entry {
     }
 }
 
-/// The ledger's file.
-#[derive(Clone, Debug)]
+/// The ledger's file, and what is known of it: what stands in it never changes, so only what came since is read. Who
+/// changed it all the same is found out by [`Ledger::read`], which reads all of it.
+#[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
+    known: Mutex<Arc<Read>>,
 }
 
 /// What a ledger came to when it was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Read {
     /// In order.
     pub entries: Vec<Entry>,
     /// Hash of the last line: whoever wrote it down can tell later that nothing before it was changed.
     pub head: Option<Digest>,
+    /// Bytes of all whole lines.
+    pub bytes: u64,
     /// Bytes behind the last whole line: a power cut in the middle of a write.
     pub torn: u64,
 }
@@ -109,26 +114,65 @@ pub struct Read {
 impl Ledger {
     /// In this file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            known: Mutex::default(),
+        }
     }
 
-    /// Reads and checks the chain.
+    /// Reads all of it, and checks the chain.
     pub fn read(&self) -> Result<Read> {
-        let bytes = match std::fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Read::default()),
+        let mut read = Read::default();
+        self.read_on(&mut read)?;
+        Ok(read)
+    }
+
+    /// What is in it by now.
+    pub fn entries(&self) -> Result<Arc<Read>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut known)?;
+        Ok(Arc::clone(&known))
+    }
+
+    fn refresh(&self, known: &mut Arc<Read>) -> Result<()> {
+        let length = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
             Err(error) => return Err(error).with_context(|| self.path.display().to_string()),
         };
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut read = Read {
-            torn: (bytes.len() - whole) as u64,
-            ..Read::default()
+        if length < known.bytes {
+            bail!(
+                "{}: {length} bytes, where {} were before",
+                self.path.display(),
+                known.bytes
+            );
+        }
+        if length != known.bytes + known.torn {
+            // Into a copy, if somebody looks at it: a line that is wrong leaves what was known.
+            let mut read = Read::clone(known);
+            self.read_on(&mut read)?;
+            *known = Arc::new(read);
+        }
+        Ok(())
+    }
+
+    /// Reads what is behind that.
+    fn read_on(&self, read: &mut Read) -> Result<()> {
+        let at = || self.path.display().to_string();
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(at),
         };
-        for (number, line) in (0..).zip(bytes[..whole].split_inclusive(|byte| *byte == b'\n')) {
+        file.seek(SeekFrom::Start(read.bytes)).with_context(at)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(at)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
             let line = &line[..line.len() - 1];
-            let wrong = || format!("{}, line {}", self.path.display(), number + 1);
+            let wrong = || format!("{}, line {}", self.path.display(), read.entries.len() + 1);
             let entry: Entry = serde_json::from_slice(line).with_context(wrong)?;
-            if entry.number != number {
+            if entry.number != read.entries.len() as u64 {
                 bail!("{}: number {} is out of order", wrong(), entry.number);
             }
             if entry.previous != read.head.unwrap_or_else(|| Digest::of(b"")) {
@@ -140,19 +184,22 @@ impl Ledger {
             read.head = Some(Digest::of(line));
             read.entries.push(entry);
         }
-        Ok(read)
+        read.bytes += whole as u64;
+        read.torn = (bytes.len() - whole) as u64;
+        Ok(())
     }
 
     /// Writes an entry, unless there is one of this attempt already: it is on disk when this returns.
     pub fn append(&self, mut entry: Entry) -> Result<Entry> {
         let _lock = self.lock()?;
-        let read = self.read()?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut known)?;
         let same = |old: &&Entry| old.is_of(&entry.participant, entry.id, entry.attempt) && old.result == entry.result;
-        if let Some(old) = read.entries.iter().rev().find(same) {
+        if let Some(old) = known.entries.iter().rev().find(same) {
             return Ok(old.clone());
         }
-        entry.number = read.entries.len() as u64;
-        entry.previous = read.head.unwrap_or_else(|| Digest::of(b""));
+        entry.number = known.entries.len() as u64;
+        entry.previous = known.head.unwrap_or_else(|| Digest::of(b""));
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         let mut file = OpenOptions::new()
@@ -160,10 +207,13 @@ impl Ledger {
             .append(true)
             .mode(0o644)
             .open(&self.path)?;
-        if read.torn > 0 {
-            let length = file.metadata()?.len() - read.torn;
-            tracing::warn!(bytes = read.torn, "the ledger's last line was torn by a crash: cut off");
-            file.set_len(length)?;
+        if known.torn > 0 {
+            tracing::warn!(
+                bytes = known.torn,
+                "the ledger's last line was torn by a crash: cut off"
+            );
+            file.set_len(known.bytes)?;
+            Arc::make_mut(&mut known).torn = 0;
         }
         file.write_all(&line)
             .and_then(|()| file.sync_all())
@@ -173,6 +223,7 @@ impl Ledger {
         {
             durable::sync_folder(folder)?;
         }
+        self.refresh(&mut known)?;
         Ok(entry)
     }
 
@@ -258,10 +309,28 @@ mod tests {
             let lines = forge(text.lines().map(str::to_owned).collect());
             std::fs::write(&ledger.path, lines.join("\n") + "\n").expect("written");
             ledger.read().expect_err(name);
-            ledger
+            Ledger::new(&ledger.path)
                 .append(entry("d", 1))
                 .expect_err("nothing is written behind a broken chain");
         }
+    }
+
+    #[test]
+    fn what_another_process_writes_is_seen_and_what_is_gone_is_missed() {
+        let (_folder, ledger) = three();
+        assert_eq!(ledger.entries().expect("sound").entries.len(), 3);
+        // As a rejudge beside the daemon does.
+        Ledger::new(&ledger.path).append(entry("d", 1)).expect("written");
+        let kept = ledger.entries().expect("sound");
+        assert_eq!(kept.entries.len(), 4);
+        ledger.append(entry("e", 1)).expect("written");
+        assert_eq!(kept.entries.len(), 4, "whoever looks at it keeps what it was");
+        let (known, whole) = (ledger.entries().expect("sound"), ledger.read().expect("sound"));
+        assert_eq!((known.head, &known.entries), (whole.head, &whole.entries));
+        let text = std::fs::read_to_string(&ledger.path).expect("read");
+        let first = text.split_inclusive('\n').next().expect("a line");
+        std::fs::write(&ledger.path, first).expect("written");
+        ledger.append(entry("f", 1)).expect_err("somebody cut it");
     }
 
     #[test]

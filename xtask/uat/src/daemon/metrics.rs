@@ -9,7 +9,7 @@ use optivex_bundle::spool::{UatMode, UatStatus};
 use optivex_bundle::verdict::Verdict;
 
 use super::context::Context;
-use super::disk;
+use super::{aside, disk};
 
 /// What was counted since the ledger began.
 #[derive(Debug, Default)]
@@ -69,6 +69,12 @@ pub(crate) fn write(context: &Context, counts: &Counts, status: &UatStatus, runn
         &one(status.slots.into()),
     );
     family("paused", "gauge", "1 while nothing is started.", &one(paused.into()));
+    family(
+        "aside",
+        "gauge",
+        "Deployments that were set aside: somebody has to look.",
+        &one(aside::all(&context.state.spool)?.len() as u64),
+    );
     let free = disk::free(context.state.spool.root())?;
     family(
         "disk_free_bytes",
@@ -80,6 +86,6 @@ pub(crate) fn write(context: &Context, counts: &Counts, status: &UatStatus, runn
         .config
         .metrics
         .clone()
-        .unwrap_or_else(|| context.state.file("metrics.prom"));
+        .unwrap_or_else(|| context.state.public("metrics.prom"));
     durable::write(&path, text.as_bytes(), 0o644).with_context(|| path.display().to_string())
 }

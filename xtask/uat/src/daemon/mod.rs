@@ -1,5 +1,6 @@
 //! The daemon: takes deployments out of the spool, judges them, and tells.
 
+mod aside;
 pub mod cli;
 pub mod config;
 pub mod context;
@@ -14,8 +15,10 @@ pub mod queue;
 pub mod rejudge;
 mod report;
 pub mod run;
+mod scan;
 mod scoreboard;
 mod self_test;
+mod setbacks;
 pub mod sign;
 pub mod state;
 mod status;

@@ -1,26 +1,27 @@
 //! The daemon itself: what happens goes into the queue, what the queue decides is done.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use notify::{RecursiveMode, Watcher};
-use optivex_bundle::digest::SubmissionId;
-use optivex_bundle::durable;
+use optivex_bundle::digest::{Digest, SubmissionId};
 use optivex_bundle::names::Name;
-use optivex_bundle::spool::{Spool, UatMode, UatStatus};
+use optivex_bundle::spool::{UatMode, UatStatus};
 use optivex_bundle::verdict::Verdict;
 use optivex_exit::{Exit, Failure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::context::Context;
+use super::context::{Account, Context};
 use super::job::{Job as Deployment, Place, Try};
+use super::judge::Tests;
 use super::queue::{Decision, Event, Job, Queue};
+use super::setbacks::Setbacks;
 use super::state::write_json;
-use super::{disk, metrics, outbox, scoreboard, self_test};
+use super::{aside, context, metrics, outbox, rejudge, scoreboard, self_test};
 use crate::sandbox::Cancel;
 
 /// Time between two scans of the spool; notifications make it shorter.
@@ -36,47 +37,45 @@ pub enum Until {
 }
 
 /// Something that wakes the daemon.
-enum Wake {
+pub(super) enum Wake {
     Spool,
     Drain,
     Ended(Name, SubmissionId, Duration, Result<Try, String>),
-    SelfTested(Option<String>),
+    SelfTested(Digest, Option<String>),
 }
 
-struct Daemon {
-    context: Arc<Context>,
-    queue: Queue,
-    sender: Sender<Wake>,
-    running: BTreeMap<(Name, SubmissionId), (u32, Cancel)>,
-    free_slots: Vec<u32>,
-    draining: bool,
-    held: Option<String>,
-    self_test: self_test::Standing,
-    counts: metrics::Counts,
+/// Why nothing is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) why: String,
+    /// It passes by itself in a moment: nobody need be told.
+    pub(super) routine: bool,
+}
+
+pub(super) struct Daemon {
+    pub(super) context: Arc<Context>,
+    pub(super) queue: Queue,
+    pub(super) sender: Sender<Wake>,
+    pub(super) running: BTreeMap<(Name, SubmissionId), (u32, Cancel)>,
+    pub(super) free_slots: Vec<u32>,
+    pub(super) draining: bool,
+    pub(super) held: Option<Held>,
+    pub(super) self_test: self_test::Standing,
+    /// Those that `current` names.
+    pub(super) wanted: Option<Tests>,
+    /// Those that deployments are judged by: the same, once the self-test has passed with them.
+    pub(super) tests: Option<Tests>,
+    pub(super) setbacks: Setbacks,
+    /// Participants whose folders cannot be looked at, and why.
+    pub(super) unseen: BTreeMap<Name, String>,
+    pub(super) counts: metrics::Counts,
     told: Option<(Instant, UatStatus)>,
     until: Until,
 }
 
 /// Takes the spool: there is one daemon at a time.
 pub fn lock(context: &Context) -> Result<File> {
-    let path = context.state.file("daemon.lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?;
-    match file.try_lock() {
-        Ok(()) => {
-            std::fs::write(&path, format!("{}\n", std::process::id()))?;
-            Ok(file)
-        }
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            let message = format!("another daemon has this spool: process {}", holder.trim());
-            Err(Failure::new(Exit::Locked, message).into())
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
-    }
+    context.state.try_lock("daemon", "another daemon")
 }
 
 /// Runs until told.
@@ -98,6 +97,10 @@ pub fn run(context: Context, until: Until) -> Result<()> {
         draining: false,
         held: None,
         self_test: self_test::Standing::new(&context.config.self_test),
+        wanted: None,
+        tests: None,
+        setbacks: Setbacks::default(),
+        unseen: BTreeMap::new(),
         counts: metrics::Counts::default(),
         told: None,
         until,
@@ -106,97 +109,115 @@ pub fn run(context: Context, until: Until) -> Result<()> {
     daemon.recover()?;
     let sending = outbox::start(Arc::clone(&daemon.context));
     let ended = daemon.work(&wakes);
-    daemon.tell(Some(UatMode::Stopped))?;
+    if let Err(error) = daemon.tell(Some(UatMode::Stopped)) {
+        tracing::error!("the gate is not told that this ends: {error:#}");
+    }
     sending.stop(until == Until::Empty);
     ended
 }
 
 impl Daemon {
-    /// What a daemon before this one left: what was decided is told, what was not waits again.
+    /// What daemons before this one left.
     fn recover(&mut self) -> Result<()> {
-        let read = self.context.ledger.read()?;
-        for entry in &read.entries {
+        // Whole: what was changed meanwhile is found out before anything is written behind it.
+        self.context.ledger.read()?;
+        // Of these nothing depends on: whatever they cannot do is told, and done by a later daemon.
+        for done in [
+            context::forget_programs(&self.context.state),
+            rejudge::recover(&self.context),
+            aside::tell_all(&self.context),
+        ] {
+            done.unwrap_or_else(|error| tracing::error!("{error:#}"));
+        }
+        for entry in &self.context.ledger.entries()?.entries {
             self.queue
                 .has_used(entry.participant.clone(), Duration::from_millis(entry.used_millis));
             self.counts.judged(&entry.verdict);
         }
-        let context = Arc::clone(&self.context);
-        let spool = &context.state.spool;
         // Nothing starts before all is looked through.
-        let mut interrupted = vec![Event::Hold(true)];
-        for participant in spool.participants_claimed()? {
-            for receipt in spool.claimed_receipts(&participant)? {
-                let job = Deployment::claimed(&context, &participant, receipt.id)?;
-                match spool.read_result(&participant, receipt.id)? {
-                    Some(result) if result.attempt >= receipt.attempt => {
-                        tracing::info!(%participant, id = %receipt.id, "decided before the daemon ended: telling it");
-                        job.finish(false)?;
-                    }
-                    _ => {
-                        tracing::info!(%participant, id = %receipt.id, "interrupted: it waits again");
-                        let tries = context.state.tries(&participant, receipt.id)?;
-                        let job = Job {
-                            try_number: tries.begun + 1,
-                            claimed: true,
-                            ..Job::new(receipt.id, receipt.received, receipt.attempt)
-                        };
-                        interrupted.push(Event::Arrived(participant.clone(), job));
-                    }
-                }
-            }
-        }
-        self.held = Some("starting".to_owned());
-        self.take_all(interrupted)
+        self.held = Some(Held {
+            why: "starting".to_owned(),
+            routine: true,
+        });
+        self.take(Event::Hold(true));
+        Ok(())
     }
 
     fn work(&mut self, wakes: &Receiver<Wake>) -> Result<()> {
+        let mut unseen: Option<String> = None;
         loop {
-            self.look()?;
+            match self.look() {
+                Ok(()) => unseen = None,
+                Err(error) if self.until == Until::Empty => return Err(error),
+                Err(error) => {
+                    // Others may be judged meanwhile, and it may pass: the next scan tells.
+                    let error = format!("{error:#}");
+                    if unseen.as_ref() != Some(&error) {
+                        tracing::error!("the spool cannot be looked at: {error}");
+                    }
+                    unseen = Some(error);
+                }
+            }
             let idle = self.running.is_empty() && !self.self_test.runs();
             // A self-test judges nobody: it ends with this process.
             if self.draining && self.running.is_empty() {
                 return Ok(());
             }
             if self.until == Until::Empty && idle && (self.held.is_some() || self.queue.waiting().is_empty()) {
-                return match &self.held {
-                    Some(why) if !self.queue.waiting().is_empty() => {
-                        Err(Failure::new(Exit::Infrastructure, format!("the queue is held: {why}")).into())
+                match &self.held {
+                    Some(held) if !self.queue.waiting().is_empty() => {
+                        let why = format!("the queue is held: {}", held.why);
+                        return Err(Failure::new(Exit::Infrastructure, why).into());
                     }
-                    _ => Ok(()),
-                };
+                    _ if self.setbacks.is_empty() => return Ok(()),
+                    _ if self.setbacks.hopeless() => {
+                        let why = "there are deployments that can neither be judged nor be set aside";
+                        return Err(Failure::new(Exit::Infrastructure, why).into());
+                    }
+                    _ => {}
+                }
             }
             match wakes.recv_timeout(SCAN) {
-                Ok(wake) => self.woken(wake)?,
+                Ok(wake) => self.woken(wake),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             // All that came meanwhile is one scan.
             while let Ok(wake) = wakes.try_recv() {
-                self.woken(wake)?;
+                self.woken(wake);
             }
         }
     }
 
-    fn woken(&mut self, wake: Wake) -> Result<()> {
+    fn woken(&mut self, wake: Wake) {
         match wake {
             Wake::Spool => {}
             Wake::Drain => {
                 tracing::info!(running = self.running.len(), "draining: nothing more is started");
                 self.draining = true;
             }
-            Wake::SelfTested(trouble) => {
-                match &trouble {
-                    Some(why) => tracing::error!("self-test: {why}"),
-                    None => tracing::info!("self-test: the reference exchange passes, the faulty one fails"),
-                }
-                self.self_test.ended(trouble);
-            }
-            Wake::Ended(participant, id, used, ended) => self.ended(participant, id, used, ended)?,
+            Wake::SelfTested(tests, trouble) => self.self_tested(tests, trouble),
+            Wake::Ended(participant, id, used, ended) => self.ended(participant, id, used, ended),
         }
-        Ok(())
     }
 
-    fn ended(&mut self, participant: Name, id: SubmissionId, used: Duration, ended: Result<Try, String>) -> Result<()> {
+    fn self_tested(&mut self, tests: Digest, trouble: Option<String>) {
+        let Some(wanted) = self.wanted.as_ref().filter(|wanted| wanted.digest == tests) else {
+            // Other tests were installed meanwhile: what these came to is no matter.
+            self.self_test.ended_in_vain();
+            return;
+        };
+        match &trouble {
+            Some(why) => tracing::error!("self-test: {why}"),
+            None => {
+                tracing::info!(%tests, "self-test: the reference exchange passes, the faulty one fails");
+                self.tests = Some(wanted.clone());
+            }
+        }
+        self.self_test.ended(trouble);
+    }
+
+    fn ended(&mut self, participant: Name, id: SubmissionId, used: Duration, ended: Result<Try, String>) {
         if let Some((slot, _)) = self.running.remove(&(participant.clone(), id)) {
             self.free_slots.push(slot);
         }
@@ -205,140 +226,44 @@ impl Daemon {
                 self.counts.judged(&verdict);
                 false
             }
-            Ok(Try::Trouble(why)) => {
+            Ok(Try::Trouble(why)) | Err(why) => {
                 self.counts.troubles += 1;
                 tracing::warn!(%participant, %id, "our trouble: {why}");
                 true
             }
-            // Nothing could be written: to go on would be to lose what comes next.
-            Err(error) => return Err(anyhow::anyhow!("{participant} {id}: {error}")),
         };
         self.take(Event::Ended {
             participant,
             id,
             used,
             trouble,
-        })
+        });
     }
 
-    /// Looks at everything that may have changed: the spool, an operator's words, the disk, the clock.
-    fn look(&mut self) -> Result<()> {
-        let why = self.why_held()?;
-        let held = self.held_by(why);
-        let context = Arc::clone(&self.context);
-        let spool = &context.state.spool;
-        // First: what is cancelled was there before, so it is seen below.
-        let cancelled = cancelled(spool)?;
-        let mut events = Vec::new();
-        for participant in spool.participants_waiting()? {
-            for receipt in spool.waiting_receipts(&participant)? {
-                let job = Job::new(receipt.id, receipt.received, receipt.attempt);
-                events.push(Event::Arrived(participant.clone(), job));
-            }
-        }
-        let asked = cancelled.iter().cloned();
-        events.extend(asked.map(|(participant, id)| Event::Cancelled(participant, id)));
-        events.push(held);
-        self.take_all(events)?;
-        for (participant, id) in cancelled {
-            let waits = self
-                .queue
-                .waiting()
-                .into_iter()
-                .any(|(name, job)| *name == participant && job.id == id);
-            if !waits && !self.running.contains_key(&(participant.clone(), id)) {
-                // It came too late, and must not end a later attempt.
-                durable::remove(&spool.cancel(&participant, id))?;
-            }
-        }
-        self.tell(None)
+    fn take(&mut self, event: Event) {
+        self.take_all([event]);
     }
 
-    fn why_held(&mut self) -> Result<Option<String>> {
-        if self.draining {
-            return Ok(Some("draining".to_owned()));
-        }
-        if let Some(word) = self.context.state.word("pause")? {
-            return Ok(Some(word.why));
-        }
-        if self.self_test.is_due() {
-            self.self_test.begin();
-            let (context, sender) = (Arc::clone(&self.context), self.sender.clone());
-            std::thread::spawn(move || {
-                let trouble = unless_it_panics(|| self_test::run(&context).map_err(|error| format!("{error:#}"))).err();
-                // The daemon may have ended.
-                let _ = sender.send(Wake::SelfTested(trouble));
-            });
-        }
-        if let Some(why) = self.self_test.holds() {
-            return Ok(Some(why));
-        }
-        if let Err(error) = self.context.tests() {
-            return Ok(Some(format!("{error:#}")));
-        }
-        disk::room(&self.context)
-    }
-
-    fn held_by(&mut self, why: Option<String>) -> Event {
-        if why != self.held {
-            match &why {
-                Some(why) => tracing::warn!("nothing is started: {why}"),
-                None => tracing::info!("deployments are judged"),
-            }
-        }
-        self.held = why;
-        Event::Hold(self.held.is_some())
-    }
-
-    fn take(&mut self, event: Event) -> Result<()> {
-        self.take_all([event])
-    }
-
-    fn take_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
+    pub(super) fn take_all(&mut self, events: impl IntoIterator<Item = Event>) {
         for decision in self.queue.take_all(events) {
-            self.decided(decision)?;
+            self.decided(decision);
         }
-        Ok(())
     }
 
-    fn decided(&mut self, decision: Decision) -> Result<()> {
-        let context = Arc::clone(&self.context);
+    fn decided(&mut self, decision: Decision) {
         match decision {
-            Decision::Start(participant, job) => {
-                let slot = self.free_slots.pop().context("the queue keeps to the slots")?;
-                self.claim(&participant, &job)?;
-                let cancel = Cancel::default();
-                self.running
-                    .insert((participant.clone(), job.id), (slot, cancel.clone()));
-                let sender = self.sender.clone();
-                std::thread::spawn(move || {
-                    let begun = Instant::now();
-                    let place = Place {
-                        slot: &format!("slot-{slot}"),
-                        account: context.account(slot),
-                        cancel: &cancel,
-                    };
-                    let ended = unless_it_panics(|| {
-                        Deployment::claimed(&context, &participant, job.id)
-                            .and_then(|deployment| deployment.attempt(&place))
-                            .map_err(|error| format!("{error:#}"))
-                    });
-                    // The daemon may have ended; then the next one finds it claimed.
-                    let _ = sender.send(Wake::Ended(participant, job.id, begun.elapsed(), ended));
-                });
-            }
+            Decision::Start(participant, job) => self.start(participant, job),
             Decision::Supersede(participant, job, by) => {
-                self.tell_untested(&participant, &job, Verdict::Superseded { by })?;
+                self.tell_untested(&participant, &job, Verdict::Superseded { by });
             }
-            Decision::Drop(participant, job) => self.tell_untested(&participant, &job, Verdict::Cancelled)?,
+            Decision::Drop(participant, job) => self.tell_untested(&participant, &job, Verdict::Cancelled),
             Decision::GiveUp(participant, job) => {
-                let tries = context.state.tries(&participant, job.id)?;
+                let tries = self.context.state.tries(&participant, job.id);
                 let why = tries
-                    .troubles
-                    .last()
-                    .cloned()
+                    .ok()
+                    .and_then(|tries| tries.troubles.last().cloned())
                     .unwrap_or_else(|| "UAT was interrupted".to_owned());
-                self.tell_untested(&participant, &job, Verdict::Infrastructure { why })?;
+                self.tell_untested(&participant, &job, Verdict::Infrastructure { why });
             }
             Decision::Stop(participant, id) => {
                 if let Some((_, cancel)) = self.running.get(&(participant, id)) {
@@ -346,7 +271,39 @@ impl Daemon {
                 }
             }
         }
-        Ok(())
+    }
+
+    fn start(&mut self, participant: Name, job: Job) {
+        let (context, sender) = (Arc::clone(&self.context), self.sender.clone());
+        let failed = |why: String| Wake::Ended(participant.clone(), job.id, Duration::ZERO, Err(why));
+        let (Some(slot), Some(tests)) = (self.free_slots.pop(), self.tests.clone()) else {
+            // The queue keeps to the slots, and is held without tests: a defect, and no reason to lose anything.
+            let _ = sender.send(failed("there is no slot, or there are no tests".to_owned()));
+            return;
+        };
+        let cancel = Cancel::default();
+        self.running
+            .insert((participant.clone(), job.id), (slot, cancel.clone()));
+        if let Err(error) = self.claim(&participant, &job) {
+            let _ = sender.send(failed(format!("{error:#}")));
+            return;
+        }
+        std::thread::spawn(move || {
+            let begun = Instant::now();
+            let place = Place {
+                slot: &format!("slot-{slot}"),
+                account: context.account(Account::Slot(slot)),
+                cancel: &cancel,
+                tests: &tests,
+            };
+            let ended = unless_it_panics(|| {
+                let deployment = Deployment::claimed(&context, &participant, job.id).map_err(told)?;
+                let ended = deployment.attempt(&place).map_err(told);
+                ended.inspect_err(|why| deployment.lost(why))
+            });
+            // The daemon may have ended; then the next one finds it claimed.
+            let _ = sender.send(Wake::Ended(participant, job.id, begun.elapsed(), ended));
+        });
     }
 
     fn claim(&self, participant: &Name, job: &Job) -> Result<()> {
@@ -357,26 +314,34 @@ impl Daemon {
         Ok(())
     }
 
-    fn tell_untested(&mut self, participant: &Name, job: &Job, verdict: Verdict) -> Result<()> {
+    fn tell_untested(&mut self, participant: &Name, job: &Job, verdict: Verdict) {
+        if let Err(error) = self.untested(participant, job, &verdict) {
+            let why = format!("{error:#}");
+            self.set_back((participant.clone(), job.id), &why, Some((job.clone(), verdict)));
+        }
+    }
+
+    pub(super) fn untested(&mut self, participant: &Name, job: &Job, verdict: &Verdict) -> Result<()> {
         self.claim(participant, job)?;
-        self.counts.judged(&verdict);
-        Deployment::claimed(&self.context, participant, job.id)?.publish_untested(verdict)
+        Deployment::claimed(&self.context, participant, job.id)?.publish_untested(verdict.clone())?;
+        self.counts.judged(verdict);
+        Ok(())
     }
 
     /// Tells the gate, the scoreboard and the metrics, if there is something new or the time has come.
-    fn tell(&mut self, mode: Option<UatMode>) -> Result<()> {
-        let tests = self.context.tests().ok();
+    pub(super) fn tell(&mut self, mode: Option<UatMode>) -> Result<()> {
+        let tests = self.tests.as_ref().or(self.wanted.as_ref());
         let mode = mode.unwrap_or_else(|| match (&self.held, self.draining) {
             (_, true) => UatMode::Draining,
-            (Some(why), _) => UatMode::Paused { why: why.clone() },
-            (None, _) => UatMode::Running,
+            (Some(held), _) if !held.routine => UatMode::Paused { why: held.why.clone() },
+            _ => UatMode::Running,
         });
         let status = UatStatus {
             written: 0,
             mode,
             slots: self.context.config.slots(),
-            tests: tests.as_ref().map(|tests| tests.digest),
-            contract: tests.as_ref().map(|tests| tests.contract),
+            tests: tests.map(|tests| tests.digest),
+            contract: tests.map(|tests| tests.contract),
             queue: self
                 .queue
                 .waiting()
@@ -416,25 +381,13 @@ impl Daemon {
 }
 
 /// A thread that panics would never tell its end: its slot would stay taken, and the daemon could not drain.
-fn unless_it_panics<T>(what: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn unless_it_panics<T>(what: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(what))
         .unwrap_or_else(|_| Err("a defect of the daemon's own: it panicked, see its log".to_owned()))
 }
 
-/// What participants want to end.
-fn cancelled(spool: &Spool) -> Result<Vec<(Name, SubmissionId)>> {
-    let mut cancelled = Vec::new();
-    for folder in std::fs::read_dir(spool.root().join("cancel"))?.flatten() {
-        let Some(participant) = folder.file_name().to_str().and_then(|name| name.parse::<Name>().ok()) else {
-            continue;
-        };
-        for file in std::fs::read_dir(folder.path())?.flatten() {
-            if let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) {
-                cancelled.push((participant.clone(), id));
-            }
-        }
-    }
-    Ok(cancelled)
+fn told(error: anyhow::Error) -> String {
+    format!("{error:#}")
 }
 
 fn listen_to_signals(sender: &Sender<Wake>) -> Result<()> {

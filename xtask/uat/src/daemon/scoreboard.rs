@@ -42,7 +42,7 @@ const TREND: usize = 12;
 impl Board {
     pub(crate) fn read(context: &Context) -> Result<Self> {
         let frozen = context.state.word("freeze")?.map(|word| word.since);
-        let read = context.ledger.read()?;
+        let read = context.ledger.entries()?;
         Ok(Self::of(&read.entries, context.config.participants.keys(), frozen))
     }
 
@@ -122,7 +122,7 @@ pub(crate) fn write(context: &Context) -> Result<()> {
         .config
         .scoreboard
         .clone()
-        .unwrap_or_else(|| context.state.file("scoreboard.html"));
+        .unwrap_or_else(|| context.state.public("scoreboard.html"));
     if std::fs::read(&path).is_ok_and(|old| old == page.as_bytes()) {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use optivex_bundle::verdict::Verdict;
 
 use super::config::SelfTest;
-use super::context::Context;
+use super::context::{Account, Context};
 use super::judge::{Subject, Tests, Trial};
 use super::state::fresh;
 use crate::sandbox::Cancel;
@@ -59,6 +59,19 @@ impl Standing {
         self.trouble = trouble;
     }
 
+    /// With other tests nothing is known; one that runs comes to its end.
+    pub(crate) fn other_tests(&mut self) {
+        self.began = None;
+        self.passed_once = false;
+        self.trouble = None;
+    }
+
+    /// What it came to is of no use any more.
+    pub(crate) fn ended_in_vain(&mut self) {
+        self.runs = false;
+        self.began = None;
+    }
+
     pub(crate) fn runs(&self) -> bool {
         self.runs
     }
@@ -74,16 +87,15 @@ impl Standing {
 }
 
 /// Runs it once.
-pub(crate) fn run(context: &Context) -> Result<()> {
+pub(crate) fn run(context: &Context, tests: &Tests) -> Result<()> {
     let missing = crate::sandbox::missing_programs();
     if !missing.is_empty() {
         bail!("{} is not installed", missing.join(", "));
     }
     let config = &context.config.self_test;
-    let tests = context.tests()?;
     let sound = trial(
         context,
-        &tests,
+        tests,
         "self-test-reference",
         &config.reference,
         BTreeMap::new(),
@@ -92,7 +104,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         bail!("the reference exchange does not pass: {}{}", sound.0, sound.1);
     }
     let fault = BTreeMap::from([("OPTIVEX_FAULT".to_owned(), config.fault.clone())]);
-    let faulty = trial(context, &tests, "self-test-faulty", &config.faulty, fault)?;
+    let faulty = trial(context, tests, "self-test-faulty", &config.faulty, fault)?;
     if faulty.0 != Verdict::Failed {
         bail!(
             "the exchange with the fault {} does not fail: {}{}",
@@ -116,7 +128,7 @@ fn trial(
     fresh(&work)?;
     let app = work.join("app");
     fresh(&app)?;
-    fs::copy(program, app.join("exchange")).with_context(|| program.display().to_string())?;
+    fs::copy(context.pinned(program)?, app.join("exchange")).with_context(|| program.display().to_string())?;
     let arguments: Vec<String> = config
         .stages
         .iter()
@@ -133,8 +145,7 @@ fn trial(
         arguments: &arguments,
         subject: &subject,
         work: &work,
-        // Behind those of the slots.
-        account: context.account(context.config.slots()),
+        account: context.account(Account::SelfTest),
         cancel: &Cancel::default(),
     };
     let judged = trial.run(|_| Ok(()));
@@ -173,6 +184,16 @@ mod tests {
         );
         standing.ended(Some("why".to_owned()));
         assert_eq!(standing.holds().as_deref(), Some("self-test: why"));
+        standing.other_tests();
+        assert!(
+            standing.is_due() && standing.holds().is_some(),
+            "nothing is known of others"
+        );
+        standing.begin();
+        standing.other_tests();
+        assert!(!standing.is_due(), "never two at a time");
+        standing.ended_in_vain();
+        assert!(standing.is_due() && standing.holds().is_some());
         let disabled = Standing::new(&SelfTest {
             enabled: false,
             ..SelfTest::default()

@@ -4,12 +4,14 @@
 //! state/ledger.jsonl                  one line a result
 //! state/done/PARTICIPANT/ID/          bundle and receipt of what was judged, until the room is needed
 //! state/outbox/PARTICIPANT/ID         a result that is still to be sent home
+//! state/rejudged/PARTICIPANT/ID       a result that is about to take the place of another one
+//! state/bin/                          the programs that run, as they were when the daemon began
 //! state/work/SLOT/                    where the job of a slot is unpacked and runs
 //! state/tests/SHA256/                 system tests, unpacked
 //! state/pause.json, state/freeze.json what an operator asked for
 //! ```
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use optivex_bundle::digest::SubmissionId;
 use optivex_bundle::durable;
 use optivex_bundle::names::Name;
 use optivex_bundle::spool::{Spool, read_json};
+use optivex_exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
 /// Paths in `state/`.
@@ -55,14 +58,16 @@ impl State {
         spool.create().with_context(|| spool.root().display().to_string())?;
         let root = spool.state_folder();
         let state = Self { spool, root };
-        for folder in ["done", "outbox", "work", "tests", "bin"] {
+        for folder in ["done", "outbox", "rejudged", "work", "tests", "bin"] {
             durable::create_folders(&state.root.join(folder)).with_context(|| state.root.display().to_string())?;
         }
+        let public = state.public("");
+        durable::create_folders(&public).with_context(|| public.display().to_string())?;
+        fs::set_permissions(&public, fs::Permissions::from_mode(0o755))?;
+        pass_through(state.spool.root())?;
         if rustix::process::getuid().is_root() {
             // What runs as nobody has to get to its work, and to no more.
-            for folder in [state.spool.root(), &state.root] {
-                pass_through(folder)?;
-            }
+            pass_through(&state.root)?;
             for folder in ["work", "tests", "bin"] {
                 pass_through(&state.root.join(folder))?;
             }
@@ -73,6 +78,11 @@ impl State {
     /// A file of its own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    /// What anybody on this machine may read, such as a web server: the only part of the spool of which that is so.
+    pub fn public(&self, name: &str) -> PathBuf {
+        self.spool.root().join("public").join(name)
     }
 
     /// Scratch of a slot.
@@ -102,6 +112,8 @@ impl State {
 
     /// Takes a deployment.
     pub fn claim(&self, participant: &Name, id: SubmissionId) -> Result<()> {
+        // Nobody replaces a result of it from here on.
+        let _lock = self.lock("results")?;
         durable::create_folders(&self.spool.claimed(participant))?;
         let from = self.spool.waiting_job(participant, id);
         durable::rename(&from, &self.spool.claimed_job(participant, id))
@@ -125,7 +137,15 @@ impl State {
 
     /// Tries at a claimed deployment.
     pub fn tries(&self, participant: &Name, id: SubmissionId) -> Result<Tries> {
-        Ok(read_json(&self.tries_file(participant, id))?.unwrap_or_default())
+        let path = self.tries_file(participant, id);
+        match read_json(&path) {
+            // Written whole or not at all: the disk did that. It matters less than the deployment.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                tracing::error!("tries that cannot be read: {error}");
+                Ok(Tries::default())
+            }
+            read => Ok(read.with_context(|| path.display().to_string())?.unwrap_or_default()),
+        }
     }
 
     /// Keeps them.
@@ -151,11 +171,51 @@ impl State {
         }
     }
 
-    /// Marks a result to be sent home.
+    /// Marks a result to be sent home. Each mark differs, so that whoever has sent an older one knows.
     pub fn to_be_sent(&self, participant: &Name, id: SubmissionId) -> Result<()> {
         let folder = self.outbox().join(participant.as_str());
         durable::create_folders(&folder)?;
-        durable::write(&folder.join(id.to_string()), b"", 0o600).context("the outbox")
+        let _lock = self.lock("results")?;
+        durable::write(&folder.join(id.to_string()), durable::unique().as_bytes(), 0o600).context("the outbox")
+    }
+
+    /// Takes a mark away, unless the result was replaced since the mark was read.
+    pub fn is_sent(&self, mark: &Path, read: &[u8]) -> Result<()> {
+        let _lock = self.lock("results")?;
+        if fs::read(mark).is_ok_and(|now| now == read) {
+            durable::remove(mark).with_context(|| mark.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a lock that daemon and commands share; held until it is dropped.
+    pub fn lock(&self, name: &str) -> Result<File> {
+        let (path, file) = self.lock_file(name)?;
+        file.lock().with_context(|| path.display().to_string())?;
+        Ok(file)
+    }
+
+    /// Takes a lock, if nobody has it; whoever does is told by their process.
+    pub fn try_lock(&self, name: &str, who: &str) -> Result<File> {
+        let (path, file) = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => {
+                fs::write(&path, format!("{}\n", std::process::id()))?;
+                Ok(file)
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let message = format!("{who} has this spool: process {}", holder.trim());
+                Err(Failure::new(Exit::Locked, message).into())
+            }
+            Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, File)> {
+        let path = self.file(&format!("{name}.lock"));
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        Ok((path.clone(), file.with_context(|| path.display().to_string())?))
     }
 }
 

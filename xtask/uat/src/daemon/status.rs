@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use optivex_bundle::spool::UatMode;
 
+use super::aside;
 use super::context::Context;
 use super::scoreboard::{Board, letter, sparkline};
 
@@ -42,6 +43,21 @@ pub(crate) fn status(context: &Context) -> Result<String> {
                 let _ = writeln!(text, "waiting  {participant}/{id}");
             }
         }
+    }
+    for aside in aside::all(spool)? {
+        let _ = writeln!(
+            text,
+            "ASIDE    {}/{}: {}{}; see {}",
+            aside.participant,
+            aside.id,
+            aside.why.as_deref().unwrap_or("nobody knows why"),
+            if aside.told {
+                ""
+            } else {
+                ", its participant was not told"
+            },
+            aside.place.display()
+        );
     }
     let board = Board::read(context)?;
     if let Some(since) = &board.frozen {

@@ -112,7 +112,7 @@ impl Cell<'_> {
         let words = std::thread::spawn(move || stderr.map(newest).unwrap_or_default());
 
         // A cell that does not keep to its own time is ended from here.
-        let late = Instant::now() + Duration::from_secs(self.spec.limits.wall_seconds + CELL_GRACE_SECONDS);
+        let late = Instant::now() + self.spec.wall + Duration::from_secs(CELL_GRACE_SECONDS);
         let over = Arc::new(AtomicBool::new(false));
         let guard = std::thread::spawn({
             let (over, cancel) = (Arc::clone(&over), cancel.clone());

@@ -56,7 +56,6 @@ fn tested(spec: &CellSpec, peak: &mut Usage) -> Result<(CellEnd, Vec<String>)> {
         .with_context(|| format!("cannot start the tests ({})", tester.display()))?;
     let tests = Pid::from_raw(i32::try_from(child.id())?).context("the tests' pid")?;
     let begun = Instant::now();
-    let wall = Duration::from_secs(spec.limits.wall_seconds);
     loop {
         if let Some(status) = reap(tests)? {
             let survivors = survivors(tests)?;
@@ -68,7 +67,7 @@ fn tested(spec: &CellSpec, peak: &mut Usage) -> Result<(CellEnd, Vec<String>)> {
         if let Some(over) = watch(spec, peak)? {
             return Ok((over, Vec::new()));
         }
-        if begun.elapsed() > wall {
+        if begun.elapsed() > spec.wall {
             return Ok((CellEnd::TimedOut, Vec::new()));
         }
         std::thread::sleep(TICK);

@@ -66,7 +66,8 @@ const REFUSED: &[libc::c_long] = &[
 ];
 
 /// Refused with ENOSYS, so that runtimes take their other way: `clone` is checked for namespaces, `clone3` hides its
-/// flags from a filter; io_uring's work is done past this filter; memory of memfd and System V belongs to no process.
+/// flags from a filter; io_uring's work is done past this filter; memory of memfd and System V, semaphores included,
+/// belongs to no process.
 const MISSING: &[libc::c_long] = &[
     libc::SYS_clone3,
     libc::SYS_io_uring_setup,
@@ -75,6 +76,7 @@ const MISSING: &[libc::c_long] = &[
     libc::SYS_memfd_create,
     libc::SYS_memfd_secret,
     libc::SYS_shmget,
+    libc::SYS_semget,
     libc::SYS_msgget,
 ];
 

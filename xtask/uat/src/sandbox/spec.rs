@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use optivex_bundle::limits::Limits;
@@ -33,6 +34,8 @@ pub struct CellSpec {
     pub arguments: Vec<String>,
     /// Bounds of the submission.
     pub limits: Limits,
+    /// What is left of the wall time.
+    pub wall: Duration,
     /// Folder of cgroups that the submission's processes go to, where there is one.
     pub cgroup: Option<PathBuf>,
 }

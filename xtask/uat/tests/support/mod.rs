@@ -120,6 +120,17 @@ pub(crate) struct Uat {
     pub(crate) tests: &'static Path,
 }
 
+/// Held until it is dropped, against all processes.
+pub(crate) fn locked(path: &Path) -> fs::File {
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .expect("a file");
+    file.lock().expect("a lock");
+    file
+}
+
 /// Archives of system tests are large: each is made once.
 fn installed(program: &Path) -> &'static Path {
     static MADE: Mutex<Vec<(PathBuf, &'static Path)>> = Mutex::new(Vec::new());
@@ -127,23 +138,31 @@ fn installed(program: &Path) -> &'static Path {
     if let Some((_, folder)) = made.iter().find(|(known, _)| known == program) {
         return folder;
     }
-    // Of this test program alone; the next run of it takes its place.
+    // Of this test program alone. Its tests may be processes of their own: the first one makes it.
     let own = std::env::current_exe().expect("a path");
-    let name = format!("{}-{}", own.file_stem().expect("a name").display(), made.len());
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
+    let part = |path: &Path| path.file_stem().expect("a name").display().to_string();
+    let name = format!("{}-{}", part(&own), part(program));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+    let _lock = locked(&folder.with_extension("lock"));
+    let metadata = fs::metadata(program).expect("a program");
+    let stamp = format!("{} {:?}", metadata.len(), metadata.modified().expect("a time"));
+    let is_made = fs::read_to_string(folder.join("made-of")).is_ok_and(|made_of| made_of == stamp);
+    if !is_made && folder.exists() {
         fs::remove_dir_all(&folder).expect("removed");
     }
     let folder: &'static Path = Box::leak(folder.into_boxed_path());
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/optivex");
-    let output = Command::new(daemon())
-        .args(["install-tests", "--commit", COMMIT, "--proto"])
-        .args([&proto, program])
-        .env("CK_TESTS_DIR", folder)
-        .output()
-        .expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    open(folder);
+    if !is_made {
+        let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto/optivex");
+        let output = Command::new(daemon())
+            .args(["install-tests", "--commit", COMMIT, "--proto"])
+            .args([&proto, program])
+            .env("CK_TESTS_DIR", folder)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        open(folder);
+        fs::write(folder.join("made-of"), stamp).expect("written");
+    }
     made.push((program.to_owned(), folder));
     folder
 }
@@ -174,7 +193,12 @@ impl Uat {
 
     /// The daemon, with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(daemon());
+        self.command_of(daemon(), arguments)
+    }
+
+    /// A daemon that lies elsewhere.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env("CK_UAT_CONFIG", self.at("uat.yaml"))
@@ -197,6 +221,11 @@ impl Uat {
 
     /// Hands over these bytes, as the gate does.
     pub(crate) fn hand_over(&self, participant: &str, bundle: &[u8]) -> SubmissionId {
+        self.hand_over_attempt(participant, bundle, 1)
+    }
+
+    /// Hands them over again.
+    pub(crate) fn hand_over_attempt(&self, participant: &str, bundle: &[u8], attempt: u32) -> SubmissionId {
         let name: Name = participant.parse().expect("a name");
         let sha256 = Digest::of(bundle);
         let id = SubmissionId::from(&sha256);
@@ -206,7 +235,7 @@ impl Uat {
             sha256,
             size: bundle.len() as u64,
             received: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
-            attempt: 1,
+            attempt,
         };
         let spool = self.spool();
         spool.create().expect("a spool");
@@ -233,6 +262,13 @@ impl Uat {
     pub(crate) fn file(&self, participant: &str, id: SubmissionId, file: ResultFile) -> String {
         let name: Name = participant.parse().expect("a name");
         fs::read_to_string(self.spool().result_file(&name, id, file)).expect("a file")
+    }
+}
+
+/// Waits for something.
+pub(crate) fn until(reached: impl Fn() -> bool) {
+    while !reached() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
 
