@@ -154,12 +154,10 @@ impl ClientIds {
         self.entries.reserve_exact(count);
     }
 
-    /// Fetches what an id's look-up is going to touch into the cache.
-    #[inline]
+    /// Fetches what the look-up of an id that is not empty is going to touch into the cache.
+    #[inline(never)]
     pub(crate) fn prefetch(&self, id: &ClientOrderId) {
-        if !id.is_empty() && !self.buckets.is_empty() {
-            prefetch(self.buckets.get(self.bucket(self.hash(id))));
-        }
+        prefetch(self.buckets.get(self.bucket(self.hash(id))));
     }
 
     /// Ids of open orders with their inserts, by id.

@@ -30,13 +30,27 @@ impl Event {
     /// Empties the event, and keeps what it has allocated, unless that is what only a giant needed.
     #[inline]
     pub fn clear(&mut self) {
+        // Whether any is at least a power of two is told by all of them together.
+        let items = self.trades.len() | self.reports.len() | self.books.len() | self.levels.len();
         self.event_seq = 0;
         self.time_unix_ns = 0;
-        self.outcome = Outcome::default();
-        empty(&mut self.trades);
-        empty(&mut self.reports);
-        empty(&mut self.books);
-        empty(&mut self.levels);
+        self.outcome = Outcome::None;
+        self.trades.clear();
+        self.reports.clear();
+        self.books.clear();
+        self.levels.clear();
+        if items >= ITEMS_KEPT_MAX {
+            self.give_back();
+        }
+    }
+
+    /// Gives back what only a giant needed. Room doubles as it is needed: that of fewer items is little more.
+    #[cold]
+    fn give_back(&mut self) {
+        self.trades.shrink_to(ITEMS_KEPT_MAX);
+        self.reports.shrink_to(ITEMS_KEPT_MAX);
+        self.books.shrink_to(ITEMS_KEPT_MAX);
+        self.levels.shrink_to(ITEMS_KEPT_MAX);
     }
 
     /// New totals of one side's changed levels, best first.
@@ -51,16 +65,6 @@ impl Event {
 
 /// Items of each kind that a cleared event keeps room for.
 const ITEMS_KEPT_MAX: usize = 1 << 16;
-
-#[inline(always)]
-fn empty<T>(items: &mut Vec<T>) {
-    let was = items.len();
-    items.clear();
-    // Room doubles as it is needed: with fewer items it is at most twice what is kept.
-    if was > ITEMS_KEPT_MAX {
-        items.shrink_to(ITEMS_KEPT_MAX);
-    }
-}
 
 /// What the reply to a command says beside its trades and reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,6 +31,8 @@ pub(crate) struct User {
     pub(crate) limits: UserRiskLimits,
     /// Messages, from the first limit on them on.
     pub(crate) messages: Option<RollingWindow>,
+    /// The account of the last insert: the next one is often for the same instrument.
+    pub(crate) recent: Option<(InstrumentId, u32)>,
     /// Accounts by instrument, ascending.
     accounts: Vec<(InstrumentId, u32)>,
 }
@@ -50,6 +52,7 @@ impl User {
             client_ids: ClientIds::default(),
             limits: UserRiskLimits::default(),
             messages: None,
+            recent: None,
             accounts: Vec::new(),
         }
     }
@@ -76,6 +79,13 @@ impl User {
     /// The account in an instrument, if it was ever needed.
     #[inline(always)]
     pub(crate) fn account(&self, instrument: InstrumentId) -> Option<u32> {
+        match self.recent {
+            Some((recent, account)) if recent == instrument => Some(account),
+            _ => self.find_account(instrument),
+        }
+    }
+
+    fn find_account(&self, instrument: InstrumentId) -> Option<u32> {
         let at = self
             .accounts
             .binary_search_by_key(&instrument, |(instrument, _)| *instrument);

@@ -14,7 +14,7 @@ use optivex_bench::{Goal, Row};
 use optivex_proto::v1;
 use support::client::{Load, Pace, Shape};
 use support::feed::{self, Counted};
-use support::process::{Server, Venue, symbol};
+use support::process::{ProcessorTime, Server, Venue, symbol};
 use support::{Args, Failure, Result, runtime};
 use tokio::task::JoinHandle;
 
@@ -138,10 +138,50 @@ impl Drop for Counters {
     }
 }
 
+/// The begin of a measurement.
+struct Measured {
+    begun: Instant,
+    updates: u64,
+    processor: ProcessorTime,
+}
+
+/// What subscribers got.
+struct Rate {
+    per_second: f64,
+    /// Of the server, for one message.
+    processor_ns: f64,
+}
+
+impl Measured {
+    fn begin(server: &Server, counters: &Counters) -> Result<Self> {
+        Ok(Self {
+            begun: Instant::now(),
+            updates: counters.updates(),
+            processor: server.processor_time()?,
+        })
+    }
+
+    /// `what` is said beside what each thread took.
+    fn end(&self, what: &str, server: &Server, counters: &Counters) -> Result<Rate> {
+        let messages = (counters.updates() - self.updates) as f64;
+        let per_second = messages / self.begun.elapsed().as_secs_f64();
+        let processor = server.processor_time()?.since(&self.processor);
+        eprintln!(
+            "{what}: ns of each thread for a message:{}",
+            processor.by_thread(messages)
+        );
+        Ok(Rate {
+            per_second,
+            processor_ns: processor.total().as_nanos() as f64 / messages,
+        })
+    }
+}
+
 /// Messages per second to subscribers that get every change, with the books changing as fast as the
 /// slowest of them takes it; and what a subscriber costs in memory.
 async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> Result<()> {
     let (mut own, mut base, mut idle_kib, mut busy_kib) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut own_ns, mut base_ns) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds() {
         let server = venue(books).await?;
         let before = server.resident_bytes()?;
@@ -174,16 +214,17 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
             tokio::time::sleep(Duration::from_millis(1)).await;
             let elapsed = started.elapsed();
             match begun {
-                None if elapsed >= args.warm_up() => begun = Some((Instant::now(), counters.updates())),
-                Some((begun, before)) if elapsed >= args.warm_up() + args.measured() => {
-                    break (counters.updates() - before) as f64 / begun.elapsed().as_secs_f64();
+                None if elapsed >= args.warm_up() => begun = Some(Measured::begin(&server, &counters)?),
+                Some(ref begun) if elapsed >= args.warm_up() + args.measured() => {
+                    break begun.end(case, &server, &counters)?;
                 }
                 _ => {}
             }
         };
         counters.check()?;
         busy_kib.push(kib_of_one()?);
-        own.push(rate);
+        own.push(rate.per_second);
+        own_ns.push(rate.processor_ns);
         let bytes = counters.mean_bytes();
         load.finish().await?;
         drop((counters, server));
@@ -191,9 +232,11 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
         let server = Server::baseline(&format!("bytes:{bytes}:{subscribers}"))?;
         let counters = Counters::open(&server, subscribers, books).await?;
         tokio::time::sleep(args.warm_up()).await;
-        let (begun, before) = (Instant::now(), counters.updates());
+        let begun = Measured::begin(&server, &counters)?;
         tokio::time::sleep(args.measured()).await;
-        base.push((counters.updates() - before) as f64 / begun.elapsed().as_secs_f64());
+        let rate = begun.end("baseline", &server, &counters)?;
+        base.push(rate.per_second);
+        base_ns.push(rate.processor_ns);
         counters.check()?;
     }
     Row {
@@ -203,6 +246,15 @@ async fn lossless(args: &Args, case: &str, subscribers: usize, books: usize) -> 
         rounds: &own,
         baseline: &base,
         goal: Goal::Ratio(0.8),
+    }
+    .print();
+    Row {
+        bench: BENCH,
+        case: &format!("{case}: the server's processor time for a message"),
+        unit: "ns",
+        rounds: &own_ns,
+        baseline: &base_ns,
+        goal: Goal::None,
     }
     .print();
     if books > 1 {

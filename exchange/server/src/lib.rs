@@ -32,6 +32,7 @@ pub mod error;
 mod faults;
 pub mod feed;
 pub mod replay;
+mod seldom;
 pub mod sequencer;
 pub mod serve;
 pub mod service;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::durable;
-use crate::inventory::{Region, RoleName};
+use crate::inventory::{Region, RoleName, Standing};
 use crate::moment::Moment;
 use crate::names::Name;
 use crate::ssh_key::PublicKey;
@@ -60,6 +60,12 @@ pub struct LockedMachine {
     /// With which EC2 makes an instance once, however often it is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
+    /// When EC2 was asked for it: one that is new is not always listed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Moment>,
+    /// The disk that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_gib: Option<u32>,
     /// On EC2; none before it is made, and for machines that are not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
@@ -72,8 +78,12 @@ pub struct LockedMachine {
     /// What it must show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<PublicKey>,
+    /// Of a machine by address: what the inventory said when it was reached for the first time. As long as it says the
+    /// same, [`Self::host_key`] counts, which may be newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_host_key: Option<PublicKey>,
     /// What it is about to show, while the machine's own key takes the first one's place: until that is over, it may
-    /// show either.
+    /// show either, and others are told of both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_host_key: Option<PublicKey>,
     /// Whether [`Self::host_key`] was made here and handed over at first boot: the machine is to make one of its own.
@@ -91,6 +101,58 @@ pub struct LockedMachine {
     /// Its account's key for UAT (dev), or for sending results (UAT): public parts, made there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_key: Option<PublicKey>,
+    /// What is about to take the place of [`Self::account_key`]: until that is over, others admit both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_account_key: Option<PublicKey>,
+}
+
+impl LockedMachine {
+    /// One of which nothing is known.
+    pub fn new(role: RoleName) -> Self {
+        Self {
+            role,
+            generation: 1,
+            client_token: None,
+            asked: None,
+            disk_gib: None,
+            instance: None,
+            address: None,
+            private_address: None,
+            host_key: None,
+            given_host_key: None,
+            next_host_key: None,
+            host_key_handed_over: false,
+            setup: None,
+            links: None,
+            end: None,
+            account_key: None,
+            next_account_key: None,
+        }
+    }
+
+    /// A machine by address that was not reached yet: what the inventory says is all that is known.
+    pub fn standing(role: RoleName, standing: &Standing) -> Self {
+        Self {
+            address: Some(standing.address.to_string()),
+            host_key: Some(standing.host_key.clone()),
+            given_host_key: Some(standing.host_key.clone()),
+            ..Self::new(role)
+        }
+    }
+
+    /// Whether it is the machine at that address. Its host key may have been replaced since the inventory was written:
+    /// what the inventory says counts again once somebody changes it there, to anything but the key that is pinned.
+    pub fn stands_at(&self, standing: &Standing) -> bool {
+        let given = Some(&standing.host_key);
+        self.instance.is_none()
+            && self.address.as_deref() == Some(standing.address.as_str())
+            && (self.host_key.as_ref() == given || self.given_host_key.as_ref() == given)
+    }
+
+    /// Whether a `rotate-keys` was cut off.
+    pub fn is_between_keys(&self) -> bool {
+        self.next_account_key.is_some() || (self.next_host_key.is_some() && !self.host_key_handed_over)
+    }
 }
 
 /// Why there is no lock file.
@@ -191,19 +253,13 @@ mod tests {
         let mut lock = Lock::load(&file, &program).expect("a new one");
         assert_eq!(lock, Lock::new(program.clone()));
         let machine = LockedMachine {
-            role: RoleName::Dev,
             generation: 2,
             client_token: Some("token".to_owned()),
-            instance: None,
             address: Some("192.0.2.1".to_owned()),
-            private_address: None,
-            host_key: None,
-            next_host_key: None,
             host_key_handed_over: true,
             setup: Some(Digest::of(b"x")),
-            links: None,
             end: Some(Moment::from_unix_s(1_800_000_000)),
-            account_key: None,
+            ..LockedMachine::new(RoleName::Dev)
         };
         lock.machines.insert("alice".parse().expect("a name"), machine);
         lock.save(&file).expect("written");
@@ -215,5 +271,33 @@ mod tests {
         assert!(newer.to_string().contains("version 2, not 1"), "{newer}");
         fs::write(&file, "version: 1\nprogram: spring\nmachine: {}\n").expect("written");
         Lock::load(&file, &program).expect_err("an unknown field");
+    }
+
+    #[test]
+    fn a_replaced_host_key_wins_until_the_inventory_is_changed() {
+        let key = |last: char| -> PublicKey {
+            let text = format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmjWCJ3ZnV2ZzVqZ3F3ZXJ0eXVpb3Bhc2RmZ2hqa2x{last}");
+            text.parse().expect("a key")
+        };
+        let standing = |address: &str, last| -> Standing {
+            let text = format!("{{address: {address}, login: admin, host_key: {}}}", key(last));
+            serde_yaml::from_str(&text).expect("a machine")
+        };
+        let first = standing("192.0.2.7", '2');
+        let mut locked = LockedMachine::standing(RoleName::Dev, &first);
+        assert!(locked.stands_at(&first));
+        locked.host_key = Some(key('4'));
+        for (at, is_it) in [
+            (first, true),
+            // Somebody wrote the new one into the inventory.
+            (standing("192.0.2.7", '4'), true),
+            // It was installed anew.
+            (standing("192.0.2.7", '6'), false),
+            (standing("192.0.2.8", '2'), false),
+        ] {
+            assert_eq!(locked.stands_at(&at), is_it, "{at:?}");
+        }
+        locked.instance = Some("i-01".to_owned());
+        assert!(!locked.stands_at(&standing("192.0.2.7", '2')));
     }
 }

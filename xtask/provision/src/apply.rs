@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use optivex_setup::keys::KeyPair;
 use optivex_setup::user_data::user_data;
 
 use crate::cloud::{Cloud, Launch, TokenTaken};
+use crate::each::each;
 use crate::hands::Hands;
 use crate::place::Place;
 use crate::plan::{Action, Wanted, World, client_token};
@@ -187,19 +188,7 @@ impl Apply<'_> {
             }
         }
         chains.retain(|(machine, _)| done.get(machine).is_none_or(|done| done.error.is_none()));
-        let next = AtomicUsize::new(0);
-        let results: Mutex<Vec<Done>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for _ in 0..self.parallel.clamp(1, chains.len().max(1)) {
-                scope.spawn(|| {
-                    while let Some((machine, chain)) = chains.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let one = self.chain(machine, chain);
-                        results.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-                    }
-                });
-            }
-        });
-        for one in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for one in each(&chains, self.parallel, |(machine, chain)| self.chain(machine, chain)) {
             match done.get_mut(&one.machine) {
                 Some(before) => {
                     before.actions += one.actions;
@@ -234,7 +223,11 @@ impl Apply<'_> {
         done
     }
 
-    fn go_on(&self) -> Result<()> {
+    /// Fails once somebody has pressed Ctrl-C.
+    ///
+    /// # Errors
+    /// That.
+    pub fn go_on(&self) -> Result<()> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(anyhow!("interrupted; the next run goes on from here")),
             false => Ok(()),
@@ -284,18 +277,20 @@ impl Apply<'_> {
             .notes
             .note(|lock| lock.salt.get_or_insert_with(durable::unique).clone())?;
         let client_token = client_token(&program.id, &salt, id, generation);
+        let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
         self.notes.note(|lock| {
             let fresh = LockedMachine {
                 generation,
                 client_token: Some(client_token.clone()),
+                asked: Some(Moment::now()),
+                disk_gib: Some(disk_gib),
                 host_key: Some(host_key.public.clone()),
                 host_key_handed_over: true,
-                ..blank(machine.role)
+                ..LockedMachine::new(machine.role)
             };
             lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh)
         })?;
-        let (instance_type, disk_gib) = self.inventory.hardware(machine.role);
         let image = self.notes.read().image.context("no image was looked up")?;
         let launch = Launch {
             machine: id.clone(),
@@ -350,12 +345,13 @@ impl Apply<'_> {
         self.notes.note(|lock| {
             let fresh = LockedMachine {
                 generation: observed.generation,
+                disk_gib: noted.as_ref().and_then(|locked| locked.disk_gib),
                 client_token: noted.and_then(|locked| locked.client_token),
                 instance: Some(instance.to_owned()),
                 host_key: Some(host_key),
                 // A set-up sees by itself whether that was done.
                 host_key_handed_over: true,
-                ..blank(machine.role)
+                ..LockedMachine::new(machine.role)
             };
             lock.region = self.inventory.aws.as_ref().map(|aws| aws.region.clone());
             lock.machines.insert(id.clone(), fresh);
@@ -379,18 +375,10 @@ impl Apply<'_> {
     fn set_up(&self, machine: &Machine<'_>, notes: &mut Vec<String>) -> Result<()> {
         if let Some(standing) = machine.standing {
             self.notes.note(|lock| {
-                let locked = lock
-                    .machines
-                    .entry(machine.id.clone())
-                    .or_insert_with(|| blank(machine.role));
-                let address = Some(standing.address.to_string());
-                let host_key = Some(standing.host_key.clone());
-                if locked.instance.is_some() || (&locked.address, &locked.host_key) != (&address, &host_key) {
-                    *locked = LockedMachine {
-                        address,
-                        host_key,
-                        ..blank(machine.role)
-                    };
+                let known = lock.machines.get(machine.id);
+                if !known.is_some_and(|locked| locked.stands_at(standing)) {
+                    let fresh = LockedMachine::standing(machine.role, standing);
+                    lock.machines.insert(machine.id.clone(), fresh);
                 }
             })?;
         }
@@ -407,6 +395,9 @@ impl Apply<'_> {
             if locked.account_key != key {
                 locked.links = None;
             }
+            if locked.next_account_key == key {
+                locked.next_account_key = None;
+            }
             (locked.account_key, locked.setup, locked.end) = (key, Some(setup), end);
         })?;
         let generation = self.notes.of(machine.id)?.generation;
@@ -416,25 +407,6 @@ impl Apply<'_> {
                 .first_boot(&self.inventory.program.id, machine.id, generation),
         );
         Ok(())
-    }
-}
-
-/// A machine of which nothing is known.
-fn blank(role: optivex_bundle::inventory::RoleName) -> LockedMachine {
-    LockedMachine {
-        role,
-        generation: 1,
-        client_token: None,
-        instance: None,
-        address: None,
-        private_address: None,
-        host_key: None,
-        next_host_key: None,
-        host_key_handed_over: false,
-        setup: None,
-        links: None,
-        end: None,
-        account_key: None,
     }
 }
 

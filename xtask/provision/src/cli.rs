@@ -20,6 +20,7 @@ use optivex_setup::Supplies;
 use optivex_setup::ssh::{Settings, Ssh, known_hosts};
 
 use crate::apply::{Apply, Done, Notes};
+use crate::doctor::Canary;
 use crate::hands::{self, Hands, OverSsh};
 use crate::place::Place;
 use crate::plan::{self, Action, Input, Plan, World};
@@ -73,7 +74,7 @@ struct Common {
 enum Command {
     /// Tells what would be done, and what it costs
     Plan,
-    /// Does it
+    /// Does it; asks only where it ends machines
     Apply,
     /// What is there
     Status,
@@ -123,15 +124,15 @@ fn run(cli: &Cli) -> Result<Exit> {
     honours(cli)?;
     let session = Session::open(Place::find(common.inventory.as_deref())?)?;
     match &cli.command {
-        None => provision(&session, common, !common.yes, "apply", &|_| true),
+        None => provision(&session, common, Asks::Always, "apply", &|_| true),
         Some(Command::Plan) => {
             let lock = session.lock()?;
-            let world = session.cloud.observe(&session.manager)?;
+            let world = session.observe(&lock)?;
             let supplies = session.supplies(!common.debug_tools)?;
             tell(&make(&session, common, &lock, &world, &supplies)?, common.json)?;
             Ok(Exit::Ok)
         }
-        Some(Command::Apply) => provision(&session, common, false, "apply", &|_| true),
+        Some(Command::Apply) => provision(&session, common, Asks::WhereSomethingIsLost, "apply", &|_| true),
         Some(Command::Status) => status(&session, common),
         Some(Command::Ssh { name, command }) => ssh(&session, name, command),
         Some(Command::Extend) => {
@@ -142,13 +143,24 @@ fn run(cli: &Cli) -> Result<Exit> {
                 let is_set_up = matches!(action, Action::SetUp { .. } | Action::Connect { .. });
                 is_set_up && locked.is_some_and(|locked| locked.end.is_some_and(|told| told != end))
             };
-            provision(&session, common, !common.yes, "extend", &moves)
+            provision(&session, common, Asks::Always, "extend", &moves)
         }
         Some(Command::RotateKeys) => {
             let _held = session.hold("rotate-keys", common.steal_lock)?;
+            crate::rotate::ready(&session)?;
+            let count = session.inventory.machines().count();
+            println!(
+                "- your key to {count} machines, {}\n- the host keys of all of them: tell participants the new ones, their \
+                 ssh refuses others\n- the keys by which dev machines and UAT know each other\n- the key that signs results: \
+                 signatures by the old one stay good\nParticipants' own keys stay: they stand in the inventory.",
+                session.identity.display()
+            );
+            if !common.yes && !confirmed("Replace these?")? {
+                println!("Nothing was done.");
+                return Ok(Exit::Ok);
+            }
             let supplies = session.supplies(!common.debug_tools)?;
-            let world = session.cloud.observe(&session.manager)?;
-            with_apply(&session, common, &supplies, &world, |apply, over_ssh| {
+            with_apply(&session, common, &supplies, &World::default(), |apply, over_ssh| {
                 crate::rotate::all(&session, apply, over_ssh)
             })
         }
@@ -157,7 +169,11 @@ fn run(cli: &Cli) -> Result<Exit> {
             let supplies = session.supplies(!common.debug_tools)?;
             let chosen = scope(&session, common)?;
             with_apply(&session, common, &supplies, &World::default(), |apply, over_ssh| {
-                crate::doctor::all(apply, over_ssh, chosen.as_deref(), key.as_deref(), *canary)
+                let canary = canary.then_some(match common.debug_tools {
+                    true => Canary::Debug,
+                    false => Canary::Release,
+                });
+                crate::doctor::all(apply, over_ssh, chosen.as_deref(), key.as_deref(), canary)
             })
         }
         Some(Command::Destroy { program }) => destroy(&session, common, program.as_ref()),
@@ -221,11 +237,20 @@ fn tell(plan: &Plan, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// When somebody is asked before a plan is carried out, unless by `--yes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// Always.
+    Always,
+    /// `apply` is said on purpose: what it makes can be taken back, what it ends cannot.
+    WhereSomethingIsLost,
+}
+
 /// Plan, ask, apply: of the plan's actions those that `is_meant`.
 fn provision(
     session: &Session,
     common: &Common,
-    asks: bool,
+    asks: Asks,
     command: &str,
     is_meant: &dyn Fn(&Action) -> bool,
 ) -> Result<Exit> {
@@ -235,7 +260,7 @@ fn provision(
         false => Some(session.hold(command, common.steal_lock)?),
     };
     let lock = session.lock()?;
-    let world = session.cloud.observe(&session.manager)?;
+    let world = session.observe(&lock)?;
     let supplies = session.supplies(!common.debug_tools)?;
     let mut plan = make(session, common, &lock, &world, &supplies)?;
     plan.actions.retain(is_meant);
@@ -243,7 +268,11 @@ fn provision(
     if plan.is_empty() || common.dry_run {
         return Ok(Exit::Ok);
     }
-    if asks && !confirmed("Do this?")? {
+    let asks = match asks {
+        Asks::Always => true,
+        Asks::WhereSomethingIsLost => plan.ends_machines(),
+    };
+    if asks && !common.yes && !confirmed("Do this?")? {
         println!("Nothing was done.");
         return Ok(Exit::Ok);
     }
@@ -353,7 +382,7 @@ fn ask(question: &str) -> Result<String> {
 fn status(session: &Session, common: &Common) -> Result<Exit> {
     let lock = session.lock()?;
     plan::in_sight(&session.inventory, &lock)?;
-    let world = session.cloud.observe(&session.manager)?;
+    let world = session.observe(&lock)?;
     let chosen = selector::choose(&session.inventory, common.on.as_ref(), common.role)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let rows: Vec<StatusRow> = chosen
@@ -460,7 +489,7 @@ fn destroy(session: &Session, common: &Common, program: Option<&Name>) -> Result
     let _held = session.hold("destroy", common.steal_lock)?;
     let lock = session.lock()?;
     plan::in_sight(&session.inventory, &lock)?;
-    let world = session.cloud.observe(&session.manager)?;
+    let world = session.observe(&lock)?;
     for instance in &world.instances {
         println!("- {:<13} terminate {}", instance.machine, instance.id);
     }

@@ -51,8 +51,9 @@ pub struct Addresses {
 
 /// What makes machines.
 pub trait Cloud: Sync {
-    /// What is there, by tag; whether the key pair is this key.
-    fn observe(&self, manager: &PublicKey) -> Result<World>;
+    /// What is there, by tag; whether the key pair is this key. Instances that are `noted` are looked for by their ids,
+    /// too: one that is new is not always found by its tag yet.
+    fn observe(&self, manager: &PublicKey, noted: &[String]) -> Result<World>;
     /// Makes the key known, in place of another one of its name.
     fn import_key(&self, manager: &PublicKey) -> Result<()>;
     /// Makes the security groups and their rules what they must be.
@@ -90,7 +91,7 @@ impl NoCloud {
 }
 
 impl Cloud for NoCloud {
-    fn observe(&self, _: &PublicKey) -> Result<World> {
+    fn observe(&self, _: &PublicKey, _: &[String]) -> Result<World> {
         Ok(World::default())
     }
 

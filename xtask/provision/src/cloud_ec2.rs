@@ -62,8 +62,9 @@ fn id(text: &str) -> Result<InstanceId> {
 }
 
 impl Cloud for Ec2Cloud {
-    fn observe(&self, manager: &PublicKey) -> Result<World> {
-        let observed = self.wait(self.ec2.observe())?;
+    fn observe(&self, manager: &PublicKey, noted: &[String]) -> Result<World> {
+        let noted: Vec<InstanceId> = noted.iter().map(|instance| id(instance)).collect::<Result<_>>()?;
+        let observed = self.wait(self.ec2.observe(&noted))?;
         let state = |state: ec2::State| match state {
             ec2::State::Pending | ec2::State::Running => State::Up,
             ec2::State::Stopping | ec2::State::Stopped => State::Stopped,
@@ -83,6 +84,7 @@ impl Cloud for Ec2Cloud {
             groups_are_right: observed.groups_are_right(&self.aws),
             has_groups: !observed.groups.is_empty(),
             instances: instances.collect(),
+            ended: observed.ended.iter().map(ToString::to_string).collect(),
             unknown: unknown.map(|one| (one.id.to_string(), one.why.clone())).collect(),
         })
     }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cloud;
 pub mod cloud_ec2;
 mod doctor;
+mod each;
 pub mod ec2;
 pub mod hands;
 pub mod place;

@@ -48,14 +48,15 @@ impl Prices {
         serde_yaml::from_str(&text).with_context(|| file.display().to_string())
     }
 
-    /// Dollars that all machines of an inventory that are made on EC2 cost in an hour, each of its type.
+    /// Dollars that all machines of an inventory that are made on EC2 cost in an hour, each of its type and with its disk
+    /// (GiB).
     ///
     /// # Errors
     /// A type or the region is not in the table.
     pub fn per_hour<'a>(
         &self,
         inventory: &'a Inventory,
-        kind_of: impl Fn(&Machine<'a>) -> &'a InstanceType,
+        hardware_of: impl Fn(&Machine<'a>) -> (&'a InstanceType, u32),
     ) -> Result<f64, NoPrice> {
         let Some(aws) = &inventory.aws else { return Ok(0.0) };
         let made = || inventory.machines().filter(|machine| machine.standing.is_none());
@@ -68,8 +69,7 @@ impl Prices {
             .ok_or_else(|| NoPrice::Region(aws.region.clone()))?;
         made()
             .map(|machine| {
-                let kind = kind_of(&machine);
-                let (_, disk_gib) = inventory.hardware(machine.role);
+                let (kind, disk_gib) = hardware_of(&machine);
                 let instance = regional
                     .instance_hour
                     .get(kind)

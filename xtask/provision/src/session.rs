@@ -16,6 +16,7 @@ use optivex_setup::{Supplies, keys};
 use crate::cloud::{Cloud, NoCloud};
 use crate::cloud_ec2::Ec2Cloud;
 use crate::place::Place;
+use crate::plan::World;
 use crate::prices::Prices;
 
 /// What people and tools have written down, and how to reach the rest.
@@ -71,6 +72,15 @@ impl Session {
     /// It makes no sense, or is another program's.
     pub fn lock(&self) -> Result<Lock> {
         Ok(Lock::load(&self.place.lock(), &self.inventory.program.id)?)
+    }
+
+    /// What is there on EC2.
+    ///
+    /// # Errors
+    /// EC2's.
+    pub fn observe(&self, lock: &Lock) -> Result<World> {
+        let noted: Vec<String> = lock.machines.values().filter_map(|one| one.instance.clone()).collect();
+        self.cloud.observe(&self.manager, &noted)
     }
 
     /// One run at a time; and from here on Ctrl-C ends it after the step that it is in.

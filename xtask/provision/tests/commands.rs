@@ -76,6 +76,7 @@ impl Desk {
             ];
             let mut fields = vec![
                 ("ImageId".to_owned(), "ami-12c6146b".to_owned()),
+                ("InstanceType".to_owned(), "t3.medium".to_owned()),
                 ("MinCount".to_owned(), "1".to_owned()),
                 ("MaxCount".to_owned(), "1".to_owned()),
                 ("TagSpecification.1.ResourceType".to_owned(), "instance".to_owned()),
@@ -91,19 +92,10 @@ impl Desk {
         let mut lock = Lock::new(name("spring"));
         lock.region = Some(REGION.parse().expect("a region"));
         let locked = LockedMachine {
-            role: RoleName::Uat,
-            generation: 1,
             client_token: Some("token".to_owned()),
             instance: Some(uat.clone()),
-            address: None,
-            private_address: None,
-            host_key: None,
-            next_host_key: None,
             host_key_handed_over: true,
-            setup: None,
-            links: None,
-            end: None,
-            account_key: None,
+            ..LockedMachine::new(RoleName::Uat)
         };
         lock.machines.insert(name("uat"), locked);
         lock.save(&self.file("inventory.lock.yaml")).expect("written");
@@ -161,7 +153,11 @@ fn destroy_forgets_no_instance_that_it_does_not_see() {
 fn what_a_command_cannot_honour_it_refuses() {
     let desk = Desk::new();
     desk.with_machines();
-    let refused: [(&[&str], &str); 8] = [
+    let refused: [(&[&str], &str); 11] = [
+        // What is lost does not come back: somebody has to say so.
+        (&["apply"], "nobody is there to ask: say --yes"),
+        (&[], "nobody is there to ask: say --yes"),
+        (&["rotate-keys", "--yes"], "uat is not set up"),
         (&["destroy", "--on", "uat", "--yes", "--program", "spring"], "--on"),
         (&["destroy", "--role", "uat", "--yes", "--program", "spring"], "--role"),
         (&["destroy", "--yes"], "--program spring"),

@@ -38,7 +38,7 @@ struct OneAtATime {
 }
 
 impl Cloud for OneAtATime {
-    fn observe(&self, _: &PublicKey) -> Result<World> {
+    fn observe(&self, _: &PublicKey, _: &[String]) -> Result<World> {
         Ok(World::default())
     }
 

@@ -99,6 +99,7 @@ impl Links {
                 Some(Self::Dev {
                     uat: peer(&uat_machine, lock, from_outside)?,
                     results_key: own_key(lock, &uat.id),
+                    next_results_key: next_key(lock, &uat.id),
                 })
             }
             None => {
@@ -112,6 +113,7 @@ impl Links {
                         let known = Participant {
                             machine: peer(&other, lock, from_outside),
                             key: own_key(lock, &participant.id),
+                            next_key: next_key(lock, &participant.id),
                         };
                         (participant.id.clone(), known)
                     })
@@ -119,6 +121,7 @@ impl Links {
                 Some(Self::Uat {
                     slots: inventory.roles.uat.slots,
                     participants,
+                    settings: inventory.roles.uat.settings.clone(),
                 })
             }
         }
@@ -129,6 +132,12 @@ fn own_key(lock: &Lock, name: &Name) -> Option<crate::keys::PublicKey> {
     lock.machines.get(name).and_then(|machine| machine.account_key.clone())
 }
 
+fn next_key(lock: &Lock, name: &Name) -> Option<crate::keys::PublicKey> {
+    lock.machines
+        .get(name)
+        .and_then(|machine| machine.next_account_key.clone())
+}
+
 /// A machine as another one sees it. Those on EC2 see each other by private addresses; from outside there is but the
 /// other one.
 fn peer(machine: &Machine<'_>, lock: &Lock, from_outside: bool) -> Option<Peer> {
@@ -136,12 +145,14 @@ fn peer(machine: &Machine<'_>, lock: &Lock, from_outside: bool) -> Option<Peer> 
     let locked = lock.machines.get(machine.id);
     // Replaced, perhaps, by `rotate-keys`.
     let locked_key = locked.and_then(|locked| locked.host_key.clone());
+    let next_host_key = locked.and_then(|locked| locked.next_host_key.clone());
     if let Some(standing) = machine.standing {
         return Some(Peer {
             account,
             address: standing.address.to_string(),
             port: standing.port,
             host_key: locked_key.unwrap_or_else(|| standing.host_key.clone()),
+            next_host_key,
         });
     }
     let LockedMachine {
@@ -155,6 +166,7 @@ fn peer(machine: &Machine<'_>, lock: &Lock, from_outside: bool) -> Option<Peer> 
         address: address.clone()?,
         port: 22,
         host_key: locked_key?,
+        next_host_key,
     })
 }
 
@@ -183,19 +195,11 @@ mod tests {
         let mut lock = Lock::new("spring".parse().expect("a name"));
         for (name, role, last) in [("uat", RoleName::Uat, "1"), ("alice", RoleName::Dev, "2")] {
             let machine = LockedMachine {
-                role,
-                generation: 1,
-                client_token: None,
-                instance: None,
                 address: Some(format!("198.51.100.{last}")),
                 private_address: Some(format!("10.0.0.{last}")),
                 host_key: Some(key(&format!("hk{last}"))),
-                next_host_key: None,
-                host_key_handed_over: false,
-                setup: None,
-                links: None,
-                end: None,
                 account_key: Some(key(&format!("own{last}"))),
+                ..LockedMachine::new(role)
             };
             lock.machines.insert(name.parse().expect("a name"), machine);
         }
@@ -321,5 +325,32 @@ mod tests {
             .values_mut()
             .for_each(|machine| machine.account_key = Some(key("new")));
         assert_ne!(Links::of(&inventory, &alice, &lock).expect("known").hash(), before);
+    }
+
+    #[test]
+    fn while_keys_are_replaced_others_are_told_of_both() {
+        let (inventory, mut lock) = (inventory(), lock());
+        for (name, machine) in &mut lock.machines {
+            let at = &name.as_str()[..1];
+            machine.next_host_key = Some(key(&format!("nxh{at}")));
+            machine.next_account_key = Some(key(&format!("nxo{at}")));
+        }
+        let machine = |id: &str| inventory.machines().find(|machine| machine.id.as_str() == id);
+        let links = |id| Links::of(&inventory, &machine(id).expect("there"), &lock).expect("known");
+        let Links::Dev {
+            uat, next_results_key, ..
+        } = links("alice")
+        else {
+            panic!("a dev machine")
+        };
+        assert_eq!(
+            (uat.next_host_key, next_results_key),
+            (Some(key("nxhu")), Some(key("nxou")))
+        );
+        let Links::Uat { participants, .. } = links("uat") else {
+            panic!("UAT")
+        };
+        let told: Vec<_> = participants.values().map(|one| one.next_key.clone()).collect();
+        assert_eq!(told, [Some(key("nxoa")), None]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::apply::{self, Error};
-use crate::facts::{self, Asks};
+use crate::facts::{self, Asks, Facts};
 use crate::keys::PublicKey;
 use crate::operations::environment;
 use crate::ssh::{self, Connection, Host, Ssh, Stdin};
@@ -13,6 +13,27 @@ const KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 const NEXT: &str = "/etc/ssh/optivex_next_host_key";
 /// How long sshd may take to show its new key once it was told.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a machine shows, and what it is to show next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its host key; None if it has none of the kind.
+    pub shown: Option<PublicKey>,
+    /// Its next one, made beside it, and shown to nobody yet.
+    pub next: PublicKey,
+}
+
+/// Has the machine make its next host key, so that others can be told of it before [`replace`] has it shown.
+///
+/// # Errors
+/// See [`Error`].
+pub fn prepare(connection: &Connection<'_>) -> Result<Prepared, Error> {
+    let shown = shown(connection)?.1;
+    Ok(Prepared {
+        shown,
+        next: make(connection)?,
+    })
+}
 
 /// Has the machine make a new host key in place of `old`, and returns it once the machine was reached by it alone.
 ///
@@ -28,25 +49,15 @@ pub fn replace<E: From<Error>>(
     old: &PublicKey,
     pin: impl FnOnce(&PublicKey) -> Result<(), E>,
 ) -> Result<PublicKey, E> {
-    let facts = facts::read(connection, |_| {
-        let mut asks = Asks::default();
-        asks.answers.insert(KEY.to_owned(), public(KEY));
-        asks
-    })
-    .map_err(Error::from)?;
+    let (facts, shown) = shown(connection)?;
     let name = || connection.host().name.clone();
-    let shown = facts.answers.get(KEY).and_then(|text| text.parse::<PublicKey>().ok());
     let new = match shown {
         Some(shown) if shown != *old => {
             pin(&shown)?;
             shown
         }
         _ => {
-            let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", &name(), "-f", NEXT];
-            // One that a run which was cut off has made will do.
-            let action = Action::Either(public(NEXT), Command::new(&Who::Root, &make));
-            step(connection, "making the machine's own host key", action)?;
-            let new = read(connection, NEXT)?;
+            let new = make(connection)?;
             pin(&new)?;
             let to = format!("{KEY}.pub");
             let (from, public_part) = (
@@ -77,6 +88,26 @@ pub fn replace<E: From<Error>>(
     }
     reached(ssh, connection, &new)?;
     Ok(new)
+}
+
+/// Of the private part itself: what the machine shows.
+fn shown(connection: &Connection<'_>) -> Result<(Facts, Option<PublicKey>), Error> {
+    let facts = facts::read(connection, |_| {
+        let mut asks = Asks::default();
+        asks.answers.insert(KEY.to_owned(), public(KEY));
+        asks
+    })?;
+    let shown = facts.answers.get(KEY).and_then(|text| text.parse().ok());
+    Ok((facts, shown))
+}
+
+/// The next one: what a run that was cut off has made will do.
+fn make(connection: &Connection<'_>) -> Result<PublicKey, Error> {
+    let name = &connection.host().name;
+    let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", NEXT];
+    let action = Action::Either(public(NEXT), Command::new(&Who::Root, &make));
+    step(connection, "making the machine's own host key", action)?;
+    read(connection, NEXT)
 }
 
 fn public(path: &str) -> Command {

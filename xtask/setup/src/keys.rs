@@ -5,9 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use optivex_bundle::durable;
 use optivex_bundle::secret::Secret;
 pub use optivex_bundle::ssh_key::PublicKey;
 use xshell::{Shell, cmd};
+
+/// Beside the manager's key: public parts of those before it.
+const REPLACED: &str = "id_optivex.replaced";
 
 /// A new key.
 #[derive(Clone, Debug)]
@@ -74,12 +78,21 @@ pub fn next_manager(home: &Path) -> Result<(PathBuf, PublicKey)> {
     Ok((file, public))
 }
 
-/// Puts the new manager's key in the old one's place, once every machine admits it.
+/// Puts the new manager's key in the old one's place, once every machine admits it. The old one is noted before: see
+/// [`replaced`].
 ///
 /// # Errors
 /// It cannot be renamed.
 pub fn adopt(home: &Path) -> Result<()> {
     let directory = home.join(".ssh");
+    let old = read_public(&directory.join("id_optivex"))?;
+    let mut all = replaced(home)?;
+    if !all.contains(&old) {
+        all.push(old);
+        let lines: String = all.iter().map(|key| format!("{key}\n")).collect();
+        let file = directory.join(REPLACED);
+        durable::write(&file, lines.as_bytes(), 0o600).with_context(|| file.display().to_string())?;
+    }
     // The private part last: until then the old pair works.
     for (from, to) in [
         ("id_optivex.new.pub", "id_optivex.pub"),
@@ -93,6 +106,32 @@ pub fn adopt(home: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Public parts of keys that [`adopt`] has replaced, and that machines may admit still: until [`forget_replaced`].
+///
+/// # Errors
+/// They cannot be read.
+pub fn replaced(home: &Path) -> Result<Vec<PublicKey>> {
+    let file = home.join(".ssh").join(REPLACED);
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.with_context(|| file.display().to_string())?,
+    };
+    let keys = text.lines().map(str::parse).collect::<Result<_, _>>();
+    keys.with_context(|| file.display().to_string())
+}
+
+/// No machine admits them any more.
+///
+/// # Errors
+/// The disk's.
+pub fn forget_replaced(home: &Path) -> Result<()> {
+    let file = home.join(".ssh").join(REPLACED);
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(|| file.display().to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn keygen(file: &Path, comment: &str) -> Result<()> {
@@ -145,6 +184,13 @@ mod tests {
         assert_eq!(manager(home.path()).expect("there").1, first);
         adopt(home.path()).expect("renamed");
         assert_eq!(manager(home.path()).expect("there").1, next);
+        // Machines may admit the first one until somebody has seen to all of them.
+        assert_eq!(replaced(home.path()).expect("read"), std::slice::from_ref(&first));
+        next_manager(home.path()).expect("made");
+        adopt(home.path()).expect("renamed");
+        assert_eq!(replaced(home.path()).expect("read"), [first, next]);
+        forget_replaced(home.path()).expect("removed");
+        assert_eq!(replaced(home.path()).expect("read"), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use optivex_bundle::digest::Digest;
+use optivex_bundle::inventory::UatSettings;
 use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
 use serde::Serialize;
@@ -112,6 +113,9 @@ pub enum Links {
         uat: Peer,
         /// The key that results come with; None leaves what is there.
         results_key: Option<PublicKey>,
+        /// What is about to take its place: admitted beside it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_results_key: Option<PublicKey>,
     },
     /// Of UAT.
     Uat {
@@ -119,6 +123,9 @@ pub enum Links {
         slots: u32,
         /// Everybody who may deploy. Whoever is not here is not admitted any more.
         participants: BTreeMap<Name, Participant>,
+        /// What else its daemon is told.
+        #[serde(skip_serializing_if = "UatSettings::is_default")]
+        settings: UatSettings,
     },
 }
 
@@ -133,6 +140,9 @@ pub struct Peer {
     pub port: u16,
     /// Its host key.
     pub host_key: PublicKey,
+    /// What it is about to show in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_host_key: Option<PublicKey>,
 }
 
 /// A participant, as UAT knows them.
@@ -142,6 +152,9 @@ pub struct Participant {
     pub machine: Option<Peer>,
     /// The key that the dev machine deploys with; None leaves what is there.
     pub key: Option<PublicKey>,
+    /// What is about to take its place: admitted beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<PublicKey>,
 }
 
 /// Keys that machines made, which others need. What a machine has none of, or is not known, is None.

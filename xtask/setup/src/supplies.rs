@@ -60,7 +60,35 @@ fn bundle(sh: &Shell, into: &Path) -> Result<Template> {
     Ok(Template::Bundle { file, commit })
 }
 
-/// Our sources at the commit that is checked out at `root`, below `into`.
+/// What is not built from: a commit that changes nothing else leaves machines as they are.
+const NOT_BUILT_FROM: [&str; 3] = [
+    ":(exclude,glob)**/*.md",
+    ":(exclude,glob)infra/*.yaml",
+    ":(exclude).github",
+];
+/// What the system tests are made of: the crate, the contract, and what they take from others.
+const TESTS_OF: [&str; 5] = [
+    "system-tests",
+    "proto",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+];
+
+/// The newest commit in which one of these files changed: what is of them is the same in all that come after it.
+fn commit_of(sh: &Shell, paths: &[&str]) -> Result<String> {
+    let not = NOT_BUILT_FROM;
+    let commit = cmd!(sh, "git log -1 --format=%H HEAD -- {paths...} {not...}")
+        .quiet()
+        .read()?;
+    match commit.is_empty() {
+        true => bail!("{}: no commit has {}", sh.current_dir().display(), paths.join(", ")),
+        false => Ok(commit),
+    }
+}
+
+/// Our sources at the commit that is checked out at `root`, below `into`: what is built from, and the same bytes for
+/// all commits that do not change it.
 ///
 /// # Errors
 /// git fails.
@@ -68,10 +96,11 @@ pub fn sources(root: &Path, into: &Path) -> Result<Tools> {
     let sh = Shell::new()?;
     sh.create_dir(into)?;
     let _at = sh.push_dir(root);
-    let commit = cmd!(sh, "git rev-parse HEAD").quiet().read()?;
+    let commit = commit_of(&sh, &["."])?;
     let file = into.join(format!("sources-{commit}.tar"));
     let beside = into.join(format!("sources-{commit}.{}.tmp", std::process::id()));
-    cmd!(sh, "git archive --format=tar --output {beside} {commit}")
+    let not = NOT_BUILT_FROM;
+    cmd!(sh, "git archive --format=tar --output {beside} {commit} -- . {not...}")
         .quiet()
         .run()?;
     std::fs::rename(&beside, &file).with_context(|| file.display().to_string())?;
@@ -106,14 +135,14 @@ pub fn built_here(root: &Path, target: &Path, role: &Role, release: bool) -> Res
     Ok(Tools::Manager(tools))
 }
 
-/// The system tests' commit, and the contract of the repository at `root`.
+/// The newest commit that changed the system tests, and the contract of the repository at `root`.
 ///
 /// # Errors
 /// git fails, or there is no contract.
 pub fn tests(root: &Path) -> Result<Tests> {
     let sh = Shell::new()?;
     let _at = sh.push_dir(root);
-    let commit = cmd!(sh, "git rev-parse HEAD").quiet().read()?;
+    let commit = commit_of(&sh, &TESTS_OF)?;
     let listed = cmd!(sh, "git ls-files -z -- proto/*.proto").quiet().read()?;
     let mut proto = BTreeMap::new();
     for path in listed.split('\0').filter(|path| !path.is_empty()) {
@@ -144,6 +173,59 @@ fn digest(file: &Path) -> Result<(Digest, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_builds_nothing_else_changes_no_machine() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (root, into) = (home.path().join("repository"), home.path().join("supplies"));
+        let sh = Shell::new().expect("a shell");
+        sh.create_dir(&root).expect("made");
+        let commit = |files: &[&str]| {
+            let _at = sh.push_dir(&root);
+            for file in files {
+                let before = sh.read_file(file).unwrap_or_default();
+                sh.write_file(file, format!("{before}more\n")).expect("written");
+            }
+            cmd!(sh, "git add --all").quiet().run().expect("git works");
+            cmd!(
+                sh,
+                "git -c user.name=Me -c user.email=me@localhost commit --quiet --message x"
+            )
+            .quiet()
+            .run()
+            .expect("git works");
+            let Tools::Sources { file, sha256 } = sources(&root, &into).expect("packed") else {
+                panic!("sources")
+            };
+            let listed = cmd!(sh, "tar -tf {file}").quiet().read().expect("tar works");
+            assert!(!listed.contains(".md") && !listed.contains("inventory"), "{listed}");
+            assert!(listed.contains("infra/template/README.txt"), "{listed}");
+            (tests(&root).expect("there are some").commit, sha256)
+        };
+        cmd!(sh, "git init --quiet --initial-branch main {root}")
+            .quiet()
+            .run()
+            .expect("git works");
+        let first = commit(&[
+            "Cargo.toml",
+            "exchange/lib.rs",
+            "infra/template/README.txt",
+            "proto/a.proto",
+            "README.md",
+        ]);
+        let same = commit(&[
+            "README.md",
+            "proto/README.md",
+            "infra/inventory.yaml",
+            "infra/inventory.lock.yaml",
+        ]);
+        assert_eq!(same, first);
+        // The exchange is built anew, and judged by the same tests.
+        let exchange = commit(&["exchange/lib.rs"]);
+        assert_eq!(exchange.0, first.0);
+        assert_ne!(exchange.1, first.1);
+        assert_ne!(commit(&["proto/a.proto"]).0, first.0);
+    }
 
     #[test]
     fn the_same_template_is_the_same_commit_and_can_be_cloned() {

@@ -67,6 +67,13 @@ fn a_plain_user_can_judge() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     assert_eq!(uat.result("alice", id).verdict, Verdict::Passed, "{told}");
+    // A web server has an account of its own: it gets to what is public, and to nothing else.
+    let reads = |path: &str| {
+        let output = Command::new("cat").arg(uat.at(path)).uid(61_999).gid(61_999).output();
+        output.expect("it runs").status.success()
+    };
+    assert!(reads("spool/public/scoreboard.html") && reads("spool/public/metrics.prom"));
+    assert!(!reads("spool/state/ledger.jsonl") && !reads(&format!("spool/results/alice/{id}/result.json")));
 }
 
 fn self_test(faulty: &Path) -> String {

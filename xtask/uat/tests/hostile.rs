@@ -64,14 +64,8 @@ fn judged(bundle: &[u8], settings: &str) -> Came {
 
 /// One at a time: each of these tests looks for processes of submissions on the whole machine, and takes what a
 /// submission can take of it.
-fn alone() -> impl Drop {
-    struct Alone(#[expect(dead_code, reason = "held")] fs::File);
-    impl Drop for Alone {
-        fn drop(&mut self) {}
-    }
-    Alone(support::locked(
-        &std::env::temp_dir().join("optivex-hostile-tests.lock"),
-    ))
+fn alone() -> fs::File {
+    support::locked(&std::env::temp_dir().join("optivex-hostile-tests.lock"))
 }
 
 /// Processes of submissions of ours: somebody else's may run on this machine, too.

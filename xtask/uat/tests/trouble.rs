@@ -77,9 +77,7 @@ fn a_receipt_that_cannot_be_read_is_set_aside_and_the_others_are_judged() {
         );
         assert_eq!(SubmissionId::from(&result.submission), alice, "of the bundle that is there");
         // Handed over again, it is judged.
-        let mut again = result.attempt;
-        again += 1;
-        uat.hand_over_attempt("alice", &sleeper(), again);
+        uat.hand_over_attempt("alice", &sleeper(), result.attempt + 1);
         let told = uat.run(&["once"]);
         passed(&uat, "alice", alice, &told);
         let verified = uat.run(&["verify"]);
@@ -259,5 +257,53 @@ fn the_self_test_is_alone_and_comes_before_other_tests_count() {
     assert!(
         tested[0] < judged[0] && judged[0] < tested[1] && tested[1] < judged[1],
         "{told}"
+    );
+}
+
+/// Nothing is claimed without room; what was judged goes first, the oldest first, and the ledger stays.
+#[test]
+fn without_room_nothing_is_claimed_and_the_oldest_bundles_go() {
+    let uat = Uat::with_tests(SETTINGS, pretend_tests());
+    let done = |participant: &str, id: SubmissionId| {
+        let folder = uat.at("spool/state/done").join(participant);
+        folder.join(id.to_string()).join("bundle.tar.zst")
+    };
+    let judged = ["bob", "alice"].map(|participant| {
+        let id = uat.hand_over(participant, &sleeper());
+        uat.run(&["once"]);
+        (participant, id)
+    });
+    assert!(judged.iter().all(|(participant, id)| done(participant, *id).exists()));
+    // More than any disk has.
+    let pebibytes = 1_u64 << 55;
+    let settings = SETTINGS.replace(
+        "self_test",
+        &format!(
+            "limits: {{unpacked_bytes: {pebibytes}, disk_reserve_bytes: {}}}, self_test",
+            pebibytes * 2
+        ),
+    );
+    fs::write(uat.at("uat.yaml"), settings).expect("written");
+    let waits = uat.hand_over("alice", &bundle(hostile(), &["hang"]));
+    let output = uat.command(&["once"]).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(102), "{told}");
+    assert!(told.contains("the disk is full"), "{told}");
+    assert!(
+        uat.spool().waiting_job(&name("alice"), waits).exists(),
+        "it keeps its place"
+    );
+    let removed: Vec<usize> = judged
+        .iter()
+        .map(|(participant, id)| {
+            assert!(!done(participant, *id).exists());
+            told.find(&format!("done/{participant}/{id}")).expect("it says so")
+        })
+        .collect();
+    assert!(removed[0] < removed[1], "the oldest first: {told}");
+    let verified = uat.run(&["verify"]);
+    assert!(
+        verified.contains("2 results sound, 0 removed since, 0 wrong"),
+        "{verified}"
     );
 }

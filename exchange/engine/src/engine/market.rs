@@ -131,6 +131,13 @@ impl Market<'_> {
         amount_e4
     }
 
+    /// Tells the only level that a command changed.
+    #[inline(always)]
+    pub(crate) fn publish_level(&mut self, side: Side, level: Level, event: &mut Event) {
+        event.levels.push(level);
+        self.publish_levels(u32::from(side == Side::Buy), 1, event);
+    }
+
     /// Tells the levels that a command over one order changed: `traded` of the other side, then those of
     /// the order's own side, each best first.
     #[inline(always)]
@@ -148,13 +155,19 @@ impl Market<'_> {
             }
             Side::Sell => traded,
         };
+        self.publish_levels(bids as u32, changed as u32, event);
+    }
+
+    /// Tells all levels of an event, of which so many are bids.
+    #[inline(always)]
+    fn publish_levels(&mut self, bids: u32, changed: u32, event: &mut Event) {
         self.listing.book_seq += 1;
         event.books.push(BookChange {
             instrument: self.listing.instrument.id,
             book_seq: self.listing.book_seq,
             phase: None,
-            bids: 0..bids as u32,
-            asks: bids as u32..changed as u32,
+            bids: 0..bids,
+            asks: bids..changed,
             indicative: match self.listing.phase() {
                 TradingPhase::Auction => self.listing.indicative(),
                 TradingPhase::Continuous | TradingPhase::Halted | TradingPhase::Closed => None,

@@ -181,7 +181,9 @@ impl Engine {
             }) => self.orders.prefetch(slot_of(*id)),
             Command::InsertOrder(insert) => {
                 self.orders.prefetch_vacant(PREFETCH_VACANT);
-                if let Some(user) = self.users.get(insert.user.0 as usize) {
+                if !insert.client_order_id.is_empty()
+                    && let Some(user) = self.users.get(insert.user.0 as usize)
+                {
                     user.client_ids.prefetch(&insert.client_order_id);
                 }
             }

@@ -97,6 +97,7 @@ impl Engine {
             event_seq: self.event_seq,
         };
         let user = &mut self.users[command.user.0 as usize];
+        user.recent = Some((command.instrument, account));
         let report_seq = report(user, ReportKind::Accepted, order, event);
         let mut client_id = IdPlace::NONE;
         if let Some((id, hash)) = hashed {
@@ -117,8 +118,7 @@ impl Engine {
         let mut market = self.market(command.instrument);
         let slot = market.link(&order, account, client_id);
         let level = market.enter_book_alone(slot, &order);
-        event.levels.push(level);
-        market.publish(order.side, 0, event);
+        market.publish_level(order.side, level, event);
         accepted(Outcome::Inserted(outcome_of(&order)), event)
     }
 
@@ -247,8 +247,7 @@ impl Engine {
             self.count_message(command.user);
             let mut market = self.market(order.instrument);
             let level = market.cancel_alone(slot, CancelReason::User, event);
-            event.levels.push(level);
-            market.publish(order.side, 0, event);
+            market.publish_level(order.side, level, event);
             let ended = OrderOutcome {
                 order_id: order.order_id,
                 status: OrderStatus::Cancelled(CancelReason::User),
@@ -356,8 +355,7 @@ impl Engine {
         let open_quantity = i64::from(self.orders.node(slot).open);
         let mut market = self.market(instrument);
         let level = market.cancel_alone(slot, CancelReason::User, event);
-        event.levels.push(level);
-        market.publish(side, 0, event);
+        market.publish_level(side, level, event);
         accepted(Outcome::Cancelled(order_id, open_quantity), event)
     }
 

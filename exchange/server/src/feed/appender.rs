@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::FeedSettings;
 use super::channel::{Channel, Item, Kind, State};
+use super::frame::UpdateEncoder;
 
 /// Items that are evicted at a time when all channels together keep too much.
 const EVICTED_AT_A_TIME: usize = 256;
@@ -17,8 +18,9 @@ pub(super) struct Appender {
     channel_changes_max: usize,
     channel_bytes_max: usize,
     kept_bytes_max: usize,
-    /// Items appended in all.
+    /// Items appended in all, and when readers were told last.
     appended: u64,
+    announced: u64,
     /// Channels that were appended to since the last announcement.
     to_announce: Vec<Arc<Channel>>,
     /// Channels with news that conflated readers were not told yet.
@@ -33,6 +35,7 @@ pub(super) struct Appender {
     ages: BTreeMap<u64, Arc<Channel>>,
     /// What all channels keep.
     kept_bytes: usize,
+    encoder: UpdateEncoder,
 }
 
 impl Appender {
@@ -43,6 +46,7 @@ impl Appender {
             channel_bytes_max: settings.channel_bytes_max,
             kept_bytes_max: settings.kept_bytes_max,
             appended: 0,
+            announced: 0,
             to_announce: Vec::new(),
             conflated_news: Vec::new(),
             conflated_behind: 0,
@@ -50,6 +54,7 @@ impl Appender {
             marked: Vec::new(),
             ages: BTreeMap::new(),
             kept_bytes: 0,
+            encoder: UpdateEncoder::default(),
         }
     }
 
@@ -69,6 +74,7 @@ impl Appender {
             epoch: self.epoch,
             number: self.appended,
             book_seq: state.book_seq,
+            message: state.encode(&channel.symbol, &kind, &mut self.encoder),
             kind,
         };
         let before = state.bytes();
@@ -89,16 +95,28 @@ impl Appender {
         }
     }
 
+    /// Whether something was appended that nobody was told of.
+    pub(super) fn has_news(&self) -> bool {
+        !self.to_announce.is_empty()
+    }
+
+    /// Whether a fair part of what is kept of some channel may be new to its readers.
+    pub(super) fn are_far_behind(&self) -> bool {
+        self.appended - self.announced > self.channel_changes_max as u64 / 4
+    }
+
     /// Tells the readers of every change of what was appended; [`Appender::announce_conflated`] does for
-    /// the others.
-    pub(super) fn announce(&mut self) {
+    /// the others. How many had to be woken.
+    pub(super) fn announce(&mut self) -> u32 {
+        self.announced = self.appended;
+        let mut woken = 0;
         for channel in self.to_announce.drain(..) {
             let mut guard = channel.lock();
             let state = &mut *guard;
             state.to_announce = false;
-            if state.conflated_links < state.links.len() {
+            if state.has_lossless_links() {
                 for link in state.links.values().filter(|link| !link.conflated) {
-                    link.subscriber.announce(link);
+                    woken += u32::from(link.subscriber.announce(link));
                 }
             }
             if state.conflated_links == 0 {
@@ -111,6 +129,7 @@ impl Appender {
                 self.conflated_news.push(channel);
             }
         }
+        woken
     }
 
     pub(super) fn has_conflated_news(&self) -> bool {
@@ -166,9 +185,8 @@ impl Appender {
             let before = state.bytes();
             state.tail = None;
             for _ in 0..EVICTED_AT_A_TIME {
-                if state.ring.pop().is_none() {
-                    break;
-                }
+                let Some((_, item)) = state.ring.pop() else { break };
+                state.log.forget(item.message.end);
             }
             self.account(&channel, &mut state, before);
         }

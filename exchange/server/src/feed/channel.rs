@@ -2,6 +2,7 @@
 //! them. The feed's writer appends; each reader has a cursor of its own.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -10,8 +11,9 @@ use optivex_engine::types::{Indicative, Level, Side, Symbol, TradeId, TradingPha
 use optivex_proto::v1;
 use optivex_proto::v1::subscribe_order_books_response::Event;
 
-use super::frame::{Frame, price_levels};
+use super::frame::{Frame, UpdateEncoder, price_levels};
 use super::ladder::{Ladder, checksum};
+use super::log::Log;
 use super::ring::Ring;
 use super::subscriber::Subscriber;
 use super::tail::Tail;
@@ -59,6 +61,8 @@ pub(super) struct State {
     /// Last change that is, or was, in `ring`; at first, the book's when the channel was made.
     pub(super) sent_book_seq: u64,
     pub(super) ring: Ring<Item>,
+    /// The messages of `ring`'s items that were appended while somebody followed every change.
+    pub(super) log: Log,
     /// What conflated readers still need of what was evicted from `ring`.
     pub(super) tail: Option<Tail>,
     /// By subscription.
@@ -140,6 +144,8 @@ pub(super) struct Item {
     pub(super) number: u64,
     /// The book's last change then.
     pub(super) book_seq: u64,
+    /// Where its message is in `State::log`; empty if it has none there.
+    pub(super) message: Range<u64>,
     pub(super) kind: Kind,
 }
 
@@ -163,8 +169,6 @@ pub(super) struct Update {
     pub(super) asks: Box<[Level]>,
     pub(super) trades: Arc<[Print]>,
     pub(super) phase: Option<TradingPhase>,
-    /// Encoded by the first reader.
-    pub(super) frame: OnceLock<Frame>,
 }
 
 /// One trade, without its symbol.
@@ -215,6 +219,7 @@ impl Channel {
                 event_seq: 0,
                 sent_book_seq: 0,
                 ring: Ring::default(),
+                log: Log::default(),
                 tail: None,
                 links: BTreeMap::new(),
                 conflated_links: 0,
@@ -306,6 +311,32 @@ impl State {
         matches!(&item.kind, Kind::Update(update) if update.prev_book_seq == book_seq).then_some(position)
     }
 
+    /// Whether somebody follows every change.
+    pub(super) fn has_lossless_links(&self) -> bool {
+        self.links.len() > self.conflated_links
+    }
+
+    /// Takes out a subscription's link, if it has one.
+    pub(super) fn unlink(&mut self, subscription: u64) {
+        if let Some(link) = self.links.remove(&subscription) {
+            self.conflated_links -= usize::from(link.conflated);
+        }
+        if !self.has_lossless_links() {
+            self.log.clear();
+        }
+    }
+
+    /// Puts an item's message into the log, if somebody follows every change.
+    pub(super) fn encode(&mut self, symbol: &str, kind: &Kind, encoder: &mut UpdateEncoder) -> Range<u64> {
+        match kind {
+            Kind::Update(update) if self.has_lossless_links() => {
+                self.log.append(encoder.encode(symbol, update.prev_book_seq, update))
+            }
+            Kind::Top(top) if self.has_lossless_links() => self.log.append(top.frame(symbol).bytes()),
+            Kind::Update(_) | Kind::Top(_) | Kind::Mark(_) => 0..0,
+        }
+    }
+
     pub(super) fn append(&mut self, item: Item) {
         let bytes = item.bytes();
         match &item.kind {
@@ -381,6 +412,7 @@ impl State {
         let needed_from = self.needed_from();
         while self.ring.len() > 1 && (self.ring.len() > items_keep || self.ring.bytes() > bytes_keep) {
             let Some((position, item)) = self.ring.pop() else { break };
+            self.log.forget(item.message.end);
             if needed_from > position {
                 self.tail = None;
                 continue;
@@ -404,30 +436,6 @@ impl Item {
             Kind::Top(_) => 384,
             Kind::Mark(_) => 48,
         }
-    }
-}
-
-impl Update {
-    /// The message for a reader that holds `held`.
-    pub(super) fn frame(&self, symbol: &str, held: u64) -> Frame {
-        if held == self.prev_book_seq {
-            return self.frame.get_or_init(|| self.encode(symbol, held)).clone();
-        }
-        // A reader whose snapshot is newer than the last change of its view holds the snapshot's book_seq.
-        self.encode(symbol, held)
-    }
-
-    fn encode(&self, symbol: &str, held: u64) -> Frame {
-        Frame::new(Event::Update(v1::BookUpdate {
-            symbol: symbol.to_owned(),
-            prev_book_seq: held,
-            book_seq: self.book_seq,
-            event_seq: self.event_seq,
-            bids: price_levels(&self.bids),
-            asks: price_levels(&self.asks),
-            trades: self.trades.iter().map(|print| print.message(symbol)).collect(),
-            phase: wire_phase(self.phase),
-        }))
     }
 }
 

@@ -1,31 +1,40 @@
-//! Messages of `SubscribeOrderBooks`, encoded once and sent to many.
+//! Messages of `SubscribeOrderBooks` as gRPC sends them, encoded once and sent to many.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use optivex_engine::types::Level;
 use optivex_proto::v1;
 use optivex_proto::v1::subscribe_order_books_response::Event;
-use prost::encoding::{DecodeContext, WireType};
-use prost::{DecodeError, Message};
+use prost::Message;
 
-/// An encoded `SubscribeOrderBooksResponse`.
+use super::channel::{Update, wire_phase};
+
+/// Bytes before each message: that it is not compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// One or more encoded `SubscribeOrderBooksResponse`s, each behind its prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
 impl Frame {
     /// Encodes a message.
-    pub fn new(event: Event) -> Self {
-        let response = v1::SubscribeOrderBooksResponse { event: Some(event) };
-        Self(response.encode_to_vec().into())
+    pub(super) fn new(event: Event) -> Self {
+        let mut bytes = Vec::new();
+        put(&v1::SubscribeOrderBooksResponse { event: Some(event) }, &mut bytes);
+        Self(bytes.into())
     }
 
-    /// Bytes of the message.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Of whole messages.
+    pub(super) fn of(messages: Bytes) -> Self {
+        Self(messages)
     }
 
-    /// Whether the message has no bytes; none of the contract's is like that.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The messages, to be sent as they are.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.0
     }
 
     /// Whether both were encoded at once.
@@ -34,39 +43,65 @@ impl Frame {
         std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
     }
 
-    /// The message, for tests.
+    /// The messages, for tests.
     #[cfg(test)]
-    pub(super) fn decode(&self) -> Event {
-        v1::SubscribeOrderBooksResponse::decode(self.0.clone())
-            .ok()
-            .and_then(|response| response.event)
-            .expect("our own encoding")
+    pub(super) fn decode(&self) -> Vec<Event> {
+        let mut rest = &self.0[..];
+        let mut events = Vec::new();
+        while let [0, a, b, c, d, after @ ..] = rest {
+            let (message, next) = after.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+            let response = v1::SubscribeOrderBooksResponse::decode(message).expect("our own encoding");
+            events.push(response.event.expect("our own encoding"));
+            rest = next;
+        }
+        assert!(rest.is_empty(), "whole messages");
+        events
     }
 }
 
-/// What `tonic_prost` asks of a message to send it.
-impl Message for Frame {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
+/// Appends a message behind its prefix.
+fn put(response: &v1::SubscribeOrderBooksResponse, bytes: &mut Vec<u8>) {
+    let length = response.encoded_len();
+    bytes.reserve(PREFIX_BYTES + length);
+    bytes.push(0);
+    // A message is far smaller: what is kept of a book, and what a book may hold, are bounded.
+    bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    response.encode_raw(bytes);
+}
 
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        // A server never decodes its responses.
-        prost::encoding::skip_field(wire_type, tag, buf, ctx)
-    }
+/// Encodes updates one after the other, with as good as no allocation for each.
+#[derive(Debug, Default)]
+pub(super) struct UpdateEncoder {
+    response: v1::SubscribeOrderBooksResponse,
+    bytes: Vec<u8>,
+}
 
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
+impl UpdateEncoder {
+    /// The message for a reader that holds `held`.
+    pub(super) fn encode(&mut self, symbol: &str, held: u64, update: &Update) -> &[u8] {
+        let event = self
+            .response
+            .event
+            .get_or_insert_with(|| Event::Update(v1::BookUpdate::default()));
+        // It never holds anything else.
+        if let Event::Update(message) = event {
+            symbol.clone_into(&mut message.symbol);
+            message.prev_book_seq = held;
+            message.book_seq = update.book_seq;
+            message.event_seq = update.event_seq;
+            message.bids.clear();
+            message.bids.extend(update.bids.iter().map(v1::PriceLevel::from));
+            message.asks.clear();
+            message.asks.extend(update.asks.iter().map(v1::PriceLevel::from));
+            message.trades.clear();
+            message
+                .trades
+                .extend(update.trades.iter().map(|print| print.message(symbol)));
+            message.phase = wire_phase(update.phase);
+        }
+        self.bytes.clear();
+        put(&self.response, &mut self.bytes);
+        &self.bytes
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use optivex_engine::event::{BookChange, Outcome};
 use optivex_engine::types::{Instrument, InstrumentId, Side, Symbol, TradingPhase, UserId};
@@ -15,8 +15,10 @@ use optivex_proto::v1::{self, ErrorReason};
 use super::appender::Appender;
 use super::channel::{Channel, Kind, Link, Print, State, Update, View};
 use super::instruments::News;
+use super::progress::{Beat, Progress};
 use super::request::{BooksRequest, Symbols};
-use super::subscriber::{Beat, Follower, Joined, Progress, Start, Subscriber, Subscription};
+use super::subscriber::{Follower, Joined, Start, Subscriber};
+use super::subscription::Subscription;
 use super::{Feed, FeedSettings};
 use crate::error::Error;
 
@@ -139,7 +141,7 @@ impl Hub {
         self.books.get(id.0 as usize)
     }
 
-    /// Applies the next events; [`Hub::announce`] tells of them. Those that the seed held already are
+    /// Applies the next events; [`Hub::announce`] tells readers of them. Those that the seed held already are
     /// skipped.
     pub(super) fn apply(&mut self, events: &[Event]) {
         for event in events {
@@ -161,10 +163,24 @@ impl Hub {
         self.appender.evict_oldest();
     }
 
-    /// Tells readers of every change of what was applied.
-    pub(super) fn announce(&mut self) {
-        self.appender.announce();
+    /// Tells who publishes of what was applied.
+    pub(super) fn make_room(&self) {
         self.progress.make_room();
+    }
+
+    /// Whether readers of every change have not been told of something yet.
+    pub(super) fn has_news(&self) -> bool {
+        self.appender.has_news()
+    }
+
+    /// Whether a fair part of what is kept for them may be new to them.
+    pub(super) fn readers_are_far_behind(&self) -> bool {
+        self.appender.are_far_behind()
+    }
+
+    /// Tells readers of every change of what was applied. How many had to be woken.
+    pub(super) fn announce(&mut self) -> u32 {
+        self.appender.announce()
     }
 
     /// Whether conflated readers have not been told of something yet.
@@ -260,7 +276,6 @@ impl Hub {
                 asks,
                 trades: Arc::clone(&trades),
                 phase: change.phase,
-                frame: OnceLock::new(),
             }))
         };
 
@@ -412,9 +427,7 @@ impl Hub {
             };
             let channel = book.channel(follower.view);
             let mut state = channel.lock();
-            if state.links.remove(&subscription).is_some() {
-                state.conflated_links -= usize::from(follower.conflated);
-            }
+            state.unlink(subscription);
             if state.links.is_empty() && follower.view != View::Full {
                 self.appender.forget(&mut state);
                 book.views.remove(&follower.view);

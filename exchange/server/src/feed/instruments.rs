@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::limits::Place;
+use super::progress::Progress;
 use super::ring::Ring;
-use super::subscriber::Progress;
 use crate::error::Error;
 
 /// New instruments and phase changes that are kept for readers that are behind.

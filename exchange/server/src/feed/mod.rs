@@ -12,9 +12,12 @@ mod hub;
 mod instruments;
 mod ladder;
 mod limits;
+mod log;
+mod progress;
 pub(crate) mod request;
 mod ring;
 mod subscriber;
+mod subscription;
 mod tail;
 pub mod tape;
 #[cfg(test)]
@@ -37,23 +40,28 @@ pub use frame::Frame;
 pub use instruments::InstrumentsSubscription;
 pub use ladder::checksum;
 pub use limits::{Place, SubscriptionLimits};
-pub use subscriber::{Next, Subscription};
+pub use subscription::{Next, Subscription};
 
 use crate::error::Error;
 use hub::Hub;
 use instruments::News;
 use limits::Places;
+use progress::Progress;
 use request::BooksRequest;
-use subscriber::Progress;
 
 /// How often every stream of books carries a heartbeat (contract: `Heartbeat`).
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long changes are merged for conflated readers before they hear of them: the price of a reader does
 /// not grow with the changes then. A change after a pause is told at once.
 const CONFLATE_EVERY: Duration = Duration::from_millis(50);
-/// Turns that the writer takes before it tells readers of them: when it is behind, many events cost each
-/// reader one wake-up. Far fewer than a lossless reader may be behind.
+/// Turns that the writer takes before it tells who publishes that there is room again.
 const TURNS_AT_A_TIME: usize = 16;
+/// After readers were woken, the writer lets so much time pass for each of them before it wakes any again:
+/// about what it takes to send something to one. When books change faster than that, several changes go out
+/// at once; a change after a pause is told at once, however many follow it.
+const REST_PER_READER: Duration = Duration::from_micros(2);
+/// But at most so much.
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// What market data goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,8 +290,13 @@ impl Feed {
 fn run(mut hub: Hub, turns: &mpsc::Receiver<Turn>) {
     let mut next_tick = Instant::now() + HEARTBEAT;
     let mut next_conflated = Instant::now();
+    let mut next_news = Instant::now();
     loop {
         let now = Instant::now();
+        if hub.has_news() && (now >= next_news || hub.readers_are_far_behind()) {
+            let woken = hub.announce();
+            next_news = now + (REST_PER_READER * woken).min(REST_MAX);
+        }
         if hub.has_conflated_news() && (now >= next_conflated || hub.conflated_are_far_behind()) {
             hub.announce_conflated();
             next_conflated = now + CONFLATE_EVERY;
@@ -293,19 +306,22 @@ fn run(mut hub: Hub, turns: &mpsc::Receiver<Turn>) {
             // After a pause of the machine one heartbeat, not one for each second.
             next_tick = (next_tick + HEARTBEAT).max(now);
         }
-        let until = if hub.has_conflated_news() {
-            next_tick.min(next_conflated)
-        } else {
-            next_tick
-        };
+        let mut until = next_tick;
+        if hub.has_conflated_news() {
+            until = until.min(next_conflated);
+        }
+        if hub.has_news() {
+            until = until.min(next_news);
+        }
         match turns.recv_timeout(until.saturating_duration_since(now)) {
             Ok(turn) => {
                 let waiting = turns.try_iter().take(TURNS_AT_A_TIME - 1);
                 let goes_on = std::iter::once(turn)
                     .chain(waiting)
                     .all(|turn| take_turn(&mut hub, turn));
-                hub.announce();
+                hub.make_room();
                 if !goes_on {
+                    hub.announce();
                     return;
                 }
             }

@@ -5,7 +5,8 @@
 //! applied to `journal`, which makes everything durable that arrived while its last sync ran, shows
 //! the events to the sinks and then answers, all in the order of the sequencer's turns. `snapshot`
 //! stores snapshots. `watchdog` says when the disk does not answer at all. The engine runs ahead of the
-//! disk, but not without bounds: see [`Options`].
+//! disk, but not without bounds: see [`Options`]. Nor where it gains nothing: a few commands that come
+//! while a sync runs wait for its end, and share a turn.
 
 mod directory;
 mod journal_thread;

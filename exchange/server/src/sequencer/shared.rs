@@ -425,3 +425,45 @@ pub(super) fn spawn(
         body();
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use optivex_engine::Limits;
+
+    use super::*;
+
+    /// Far longer than a test may take.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn shared() -> Shared {
+        Shared::new(Options::default(), &Engine::new(Limits::default()), true)
+    }
+
+    #[test]
+    fn who_gathers_hears_of_all_that_ends_a_commit() {
+        shared().wait_for_commit(LONG);
+        let ends: [fn(&Shared); 3] = [
+            Shared::committed,
+            |shared| shared.set_disk(Some("it fails".to_owned())),
+            |shared| shared.fail("a thread died".to_owned()),
+        ];
+        for end in ends {
+            let shared = shared();
+            shared.hand_over(Work {
+                batch: Batch::default(),
+                events: Events::default(),
+                releases: Vec::new(),
+                weight: 1,
+            });
+            assert!(matches!(shared.take(LONG), Taken::Works(_)));
+            std::thread::scope(|scope| {
+                let gathers = scope.spawn(|| shared.wait_for_commit(LONG));
+                while !shared.queue().is_commit_awaited {
+                    std::thread::yield_now();
+                }
+                assert!(!gathers.is_finished());
+                end(&shared);
+            });
+        }
+    }
+}

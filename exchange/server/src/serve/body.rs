@@ -23,6 +23,7 @@ use super::malformed;
 use super::methods::Method;
 use super::request::ConnectionRouter;
 use crate::error::Error;
+use crate::seldom::Seldom;
 
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -220,7 +221,7 @@ pin_project! {
         deadline: Option<Pin<Box<Sleep>>>,
         connection: ConnectionRouter,
         // Only of a body that had to wait: those of single answers never do.
-        stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+        stopping: Option<Pin<Box<Seldom<WaitForCancellationFutureOwned>>>>,
         outcome: Option<Outcome>,
         // Set with the last frame: nothing may follow a status.
         is_over: bool,
@@ -276,7 +277,9 @@ impl Body for ResponseBody {
             return Poll::Ready(frame);
         }
         let connection = this.connection;
-        let end = this.stopping.get_or_insert_with(|| Box::pin(connection.stopping()));
+        let end = this
+            .stopping
+            .get_or_insert_with(|| Box::pin(Seldom::new(connection.stopping())));
         let status = if is_late {
             deadline_exceeded()
         } else if end.as_mut().poll(cx).is_ready() {

@@ -1,6 +1,7 @@
 //! Connections: accepted, bounded in number, encrypted if asked for, and served by hyper.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,9 +21,11 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gather::gathered;
 use super::request::{ConnectionRouter, Router};
 use super::tls::Certificates;
 use crate::config::Settings;
+use crate::seldom::Seldom;
 
 /// Bytes that wait to be sent on one stream before its handler is asked for no more: what a slow
 /// reader costs, beside what the kernel holds.
@@ -222,7 +225,7 @@ impl Connection {
             let router = router.clone();
             async move { Ok::<_, Infallible>(router.answer(request).await) }
         });
-        let io = TokioIo::new(Greeted::new(stream, limits.keepalive_timeout));
+        let (stream, flusher) = gathered(Greeted::new(stream, limits.keepalive_timeout));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(limits.keepalive_interval)
@@ -232,13 +235,24 @@ impl Connection {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .serve_connection(io, service);
-        tokio::pin!(connection);
-        tokio::select! {
-            served = connection.as_mut() => return served.context("HTTP/2"),
-            () = finish.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await.context("HTTP/2")
+            .serve_connection(TokioIo::new(stream), service);
+        let finish = Seldom::new(finish.cancelled());
+        tokio::pin!(connection, finish);
+        let mut is_finishing = false;
+        poll_fn(|cx| {
+            if !is_finishing && finish.as_mut().poll(cx).is_ready() {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            let served = connection.as_mut().poll(cx);
+            // What was written this time, and nobody flushes but this.
+            match (served, flusher.poll_flush(cx)) {
+                (Poll::Ready(served), _) => Poll::Ready(served.context("HTTP/2")),
+                (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error).context("HTTP/2")),
+                (Poll::Pending, _) => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 

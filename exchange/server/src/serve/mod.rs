@@ -1,6 +1,7 @@
 //! `optivex serve`.
 
 mod body;
+mod gather;
 mod health;
 mod listener;
 mod malformed;

@@ -18,7 +18,7 @@ use crate::sequencer::{self, Exchange, Options, Parts, Running};
 use crate::service::admin::AdminApi;
 use crate::service::auth::AuthApi;
 use crate::service::execution::ExecutionApi;
-use crate::service::info::{InfoApi, InfoServiceServer};
+use crate::service::info::InfoApi;
 use crate::service::risk_limits::RiskLimitsApi;
 
 /// An exchange that runs.
@@ -108,7 +108,7 @@ fn routes(
     let risk_limits = RiskLimitsApi::new(exchange.clone(), auth.clone());
     let admin = AdminApi::new(exchange.clone(), auth.clone());
     Routes::new(AuthServiceServer::new(AuthApi::new(auth.clone())).max_decoding_message_size(size))
-        .add_service(InfoServiceServer::new(info).max_decoding_message_size(size))
+        .add_service(info.into_service(size))
         .add_service(ExecutionServiceServer::new(execution).max_decoding_message_size(size))
         .add_service(RiskLimitsServiceServer::new(risk_limits).max_decoding_message_size(size))
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(size))

@@ -1,40 +1,26 @@
 //! `InfoService`: market data.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use futures_util::{Stream, stream};
 use optivex_engine::command::parse_symbol;
 use optivex_engine::types::Symbol;
 use optivex_journal::history::History;
+use optivex_proto::v1::info_service_server::{InfoService, InfoServiceServer};
 use optivex_proto::v1::{self, ErrorReason};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
+use super::books::{BookBody, Books};
 use crate::auth::{Auth, Session};
 use crate::error::Error;
 use crate::feed::request::Symbols;
 use crate::feed::tape::{self, TapeFilter, TapeSubscription};
-use crate::feed::{Feed, Frame, InstrumentsSubscription, Next, Subscription};
+use crate::feed::{Feed, InstrumentsSubscription};
 use crate::sequencer::State;
 use crate::wire;
-use generated::info_service_server::InfoService;
-
-pub use generated::info_service_server::InfoServiceServer;
-
-/// The service of the contract with `SubscribeOrderBooks` sending [`Frame`]s; see `build.rs`.
-#[allow(missing_docs, unreachable_pub, clippy::doc_lazy_continuation)] // Generated; the proto files' comments are its docs.
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/optivex.v1.rs"));
-}
-
-/// Frames that a busy stream of books sends before it looks whether it has to end.
-const FRAMES_AT_A_TIME: u32 = 64;
-/// Bytes of a stream of books that are prepared before its client hears that it is subscribed.
-const FIRST_BYTES_MAX: usize = 256 << 10;
-
 /// Instruments, books and the tape.
 #[derive(Clone)]
 pub struct InfoApi {
@@ -53,6 +39,11 @@ impl InfoApi {
             auth,
             state,
         }
+    }
+
+    /// As it is served; requests of more bytes are refused.
+    pub fn into_service(self, message_bytes_max: usize) -> Books<InfoServiceServer<Self>> {
+        Books::new(InfoServiceServer::new(self).max_decoding_message_size(message_bytes_max))
     }
 
     fn anybody<T>(&self, request: &Request<T>) -> Result<Session, Error> {
@@ -86,13 +77,13 @@ impl InfoApi {
     }
 }
 
-type End = Pin<Box<dyn Future<Output = Error> + Send>>;
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type End = Pin<Box<dyn Future<Output = Error> + Send>>;
+pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl InfoService for InfoApi {
     type SubscribeInstrumentsStream = Messages<v1::SubscribeInstrumentsResponse>;
-    type SubscribeOrderBooksStream = BookStream;
+    type SubscribeOrderBooksStream = Messages<v1::SubscribeOrderBooksResponse>;
     type SubscribeTradesStream = Messages<v1::SubscribeTradesResponse>;
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -143,7 +134,7 @@ impl InfoService for InfoApi {
     ) -> Result<Response<Self::SubscribeOrderBooksStream>, Status> {
         let session = self.anybody(&request)?;
         let subscription = self.feed.subscribe_books(session.user, request.get_ref()).await?;
-        Ok(Response::new(BookStream::new(subscription, self.end(session))))
+        Ok(BookBody::new(subscription, self.end(session)).into_response())
     }
 
     #[tracing::instrument(level = "debug", skip_all)]
@@ -231,63 +222,4 @@ fn after_page_token(token: &str) -> Result<Option<Symbol>, Error> {
     parse_symbol("page_token", token)
         .map(Some)
         .map_err(|_| Error::invalid_field("page_token", "not a token of a previous answer"))
-}
-
-/// A stream of books, which is pulled: beside the first messages, nothing is prepared before the
-/// connection has room for it.
-pub struct BookStream {
-    first: VecDeque<Frame>,
-    open: Option<(Subscription, End)>,
-    frames: u32,
-}
-
-impl BookStream {
-    /// Takes the snapshots now, as far as [`FIRST_BYTES_MAX`] goes: what happens once the client knows
-    /// that it is subscribed comes as an update.
-    fn new(mut subscription: Subscription, end: End) -> Self {
-        let (mut first, mut bytes) = (VecDeque::new(), 0);
-        while bytes < FIRST_BYTES_MAX
-            && let Next::Frame(frame) = subscription.read()
-        {
-            bytes += frame.len();
-            first.push_back(frame);
-        }
-        Self {
-            first,
-            open: Some((subscription, end)),
-            frames: 0,
-        }
-    }
-}
-
-impl Stream for BookStream {
-    type Item = Result<Frame, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Some((subscription, end)) = &mut this.open else {
-            return Poll::Ready(None);
-        };
-        if let Some(frame) = this.first.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        this.frames += 1;
-        if this.frames >= FRAMES_AT_A_TIME {
-            this.frames = 0;
-            if let Poll::Ready(error) = end.as_mut().poll(cx) {
-                this.open = None;
-                return Poll::Ready(Some(Err(error.into())));
-            }
-        }
-        let error = match subscription.poll_read(cx.waker()) {
-            Next::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
-            Next::Ended(error) => error,
-            Next::Idle => match end.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(error) => error,
-            },
-        };
-        this.open = None;
-        Poll::Ready(Some(Err(error.into())))
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod auth;
+mod books;
 pub mod execution;
 pub mod info;
 pub mod risk_limits;

@@ -22,7 +22,7 @@ use optivex_server::sequencer::{self, Answer, Exchange, Options, Parts, Running}
 use optivex_server::service::admin::AdminApi;
 use optivex_server::service::auth::AuthApi;
 use optivex_server::service::execution::ExecutionApi;
-use optivex_server::service::info::{InfoApi, InfoServiceServer};
+use optivex_server::service::info::InfoApi;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -109,7 +109,7 @@ impl Venue {
             .add_service(AuthServiceServer::new(AuthApi::new(auth.clone())))
             .add_service(ExecutionServiceServer::new(execution))
             .add_service(AdminServiceServer::new(AdminApi::new(exchange.clone(), auth)))
-            .add_service(InfoServiceServer::new(info))
+            .add_service(info.into_service(1 << 20))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         Self {

@@ -94,6 +94,16 @@ words! {
         let is_name = text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(right);
         text.len() <= 253 && (is_name || text.parse::<std::net::IpAddr>().is_ok())
     }, "an IP address or a host name";
+    /// A file by its whole path.
+    AbsolutePath, |text| {
+        let right = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let part = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(right);
+        text.len() <= 255 && text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part))
+    }, "a whole path of letters, digits, . _ -, such as /var/www/optivex/index.html";
+    /// An argument of a program.
+    Argument, |text| {
+        !text.is_empty() && text.len() <= 200 && !text.chars().any(char::is_control)
+    }, "an argument: up to 200 bytes on one line";
     /// A git repository that can be cloned.
     Url, |text| {
         let known = ["https://", "ssh://", "git@", "file:///"];
@@ -315,6 +325,10 @@ mod tests {
             &["a..b", "/a", "a/", "a.lock", ".a", "a/.b"],
         );
         takes::<Address>(&["192.0.2.7", "2001:db8::1", "box.example.org"], &["a_b", ":1x"]);
+        takes::<AbsolutePath>(
+            &["/index.html", "/var/www/optivex/index.html"],
+            &["/", "x", "/a/", "/a//b", "/a/../b", "/a/./b"],
+        );
         takes::<Url>(
             &["https://example.org/t.git", "git@example.org:t.git"],
             &["http:x", "https://", "ext::sh -c id"],

@@ -5,11 +5,13 @@
 mod fields;
 mod locate;
 mod read;
+mod settings;
 
-pub use fields::{AmiId, InstanceType, Login, Package, Region, SsmPath, SubnetId, Url, Usd};
+pub use fields::{AbsolutePath, AmiId, Argument, InstanceType, Login, Package, Region, SsmPath, SubnetId, Url, Usd};
 use ipnet::IpNet;
 pub use read::{InventoryError, Place};
 use serde::{Deserialize, Serialize};
+pub use settings::{TestSettings, UatSettings};
 
 use crate::moment::Moment;
 use crate::names::Name;
@@ -145,6 +147,9 @@ pub struct UatRole {
     /// Where its tools are built.
     #[serde(default)]
     pub tools: Tools,
+    /// What else its daemon is told.
+    #[serde(default)]
+    pub settings: UatSettings,
 }
 
 /// Where the tools of UAT are built.

@@ -161,6 +161,9 @@ impl Inventory {
                 format!("more than {PARTICIPANTS_MAX} participants: make it several programs"),
             );
         }
+        if let Some((field, fault)) = self.roles.uat.settings.problem() {
+            return problem(format!("roles.uat.settings.{field}"), fault);
+        }
         let machines = self.problem_of_machines();
         machines
             .or_else(|| self.problem_of_uats())

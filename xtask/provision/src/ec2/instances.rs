@@ -146,7 +146,21 @@ impl Ec2 {
         for resource in [ResourceType::Volume, ResourceType::NetworkInterface] {
             request = request.tag_specifications(self.tagged(resource, &tags));
         }
-        let answer = request.send().await.map_err(|error| Ec2Error::sdk(&doing, error))?;
+        let started = Instant::now();
+        let answer = loop {
+            match request
+                .clone()
+                .send()
+                .await
+                .map_err(|error| Ec2Error::sdk(&doing, error))
+            {
+                // Key pair or group were made a moment ago, and are not known everywhere yet.
+                Err(error) if error.kind() == Kind::NotFound && started.elapsed() < self.settling() => {
+                    tokio::time::sleep(self.pace.poll).await;
+                }
+                answer => break answer?,
+            }
+        };
         let id = answer.instances().first().and_then(|instance| instance.instance_id());
         id.and_then(|id| id.parse().ok())
             .ok_or_else(|| Ec2Error::lacks(&doing, "instanceId"))
@@ -266,7 +280,7 @@ impl Ec2 {
     }
 
     /// Those of them that EC2 knows. By a filter: asked for by id, one that is unknown would hide all others.
-    async fn instances(&self, doing: &str, ids: &[InstanceId]) -> Result<Vec<Instance>, Ec2Error> {
+    pub(super) async fn instances(&self, doing: &str, ids: &[InstanceId]) -> Result<Vec<Instance>, Ec2Error> {
         let mut instances = Vec::new();
         for ids in ids.chunks(BATCH) {
             let filter = aws_sdk_ec2::types::Filter::builder()

@@ -25,6 +25,8 @@ pub struct Observed {
     pub instances: Vec<ObservedInstance>,
     /// Instances with our tag of which we do not know what they are.
     pub unknown: Vec<Unknown>,
+    /// Of those that were asked for by their ids: the ones that EC2 knows, and that are gone for good.
+    pub ended: Vec<InstanceId>,
 }
 
 /// The key pair.
@@ -167,11 +169,12 @@ impl Observed {
 }
 
 impl Ec2 {
-    /// All that carries the program's tag.
+    /// All that carries the program's tag. `noted` instances are asked for by their ids as well, should the tag not find
+    /// them yet: what EC2 lists lags behind what it made by seconds.
     ///
     /// # Errors
     /// EC2's.
-    pub async fn observe(&self) -> Result<Observed, Ec2Error> {
+    pub async fn observe(&self, noted: &[InstanceId]) -> Result<Observed, Ec2Error> {
         let (vpc, key, groups) = tokio::try_join!(self.vpc_if_there(), self.observe_key(), self.observe_groups())?;
         let mut observed = Observed {
             vpc,
@@ -187,32 +190,45 @@ impl Ec2 {
             .max_results(1000)
             .into_paginator()
             .send();
+        let mut missing: BTreeSet<InstanceId> = noted.iter().cloned().collect();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Ec2Error::sdk(doing, error))?;
-            for instance in page
-                .reservations()
-                .iter()
-                .flat_map(|reservation| reservation.instances())
-            {
-                if !self.is_ours(instance.tags()) {
-                    continue;
-                }
-                let Some(state) = State::of(instance) else {
-                    continue;
-                };
-                let id = instance.instance_id().and_then(|id| id.parse().ok());
-                let id: InstanceId = id.ok_or_else(|| Ec2Error::lacks(doing, "instanceId"))?;
-                match machine(instance, id.clone(), state) {
-                    Ok(machine) => observed.instances.push(machine),
-                    Err(why) => observed.unknown.push(Unknown { id, state, why }),
-                }
+            let reservations = page.reservations().iter();
+            for instance in reservations.flat_map(|reservation| reservation.instances()) {
+                missing
+                    .extract_if(.., |id| instance.instance_id() == Some(id.as_str()))
+                    .for_each(drop);
+                self.sort_in(instance, noted, &mut observed)?;
             }
+        }
+        let missing: Vec<InstanceId> = missing.into_iter().collect();
+        for instance in self.instances(doing, &missing).await? {
+            self.sort_in(&instance, noted, &mut observed)?;
         }
         observed
             .instances
             .sort_by(|a, b| (&a.machine, a.generation, &a.id).cmp(&(&b.machine, b.generation, &b.id)));
         observed.unknown.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(observed)
+    }
+}
+
+impl Ec2 {
+    fn sort_in(&self, instance: &Instance, noted: &[InstanceId], observed: &mut Observed) -> Result<(), Ec2Error> {
+        if !self.is_ours(instance.tags()) {
+            return Ok(());
+        }
+        let id = instance.instance_id().and_then(|id| id.parse().ok());
+        let id: InstanceId = id.ok_or_else(|| Ec2Error::lacks("looking for the machines", "instanceId"))?;
+        let Some(state) = State::of(instance) else {
+            observed.ended.extend(noted.contains(&id).then_some(id));
+            return Ok(());
+        };
+        match machine(instance, id.clone(), state) {
+            Ok(machine) => observed.instances.push(machine),
+            Err(why) => observed.unknown.push(Unknown { id, state, why }),
+        }
+        Ok(())
     }
 }
 

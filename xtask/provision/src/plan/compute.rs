@@ -1,12 +1,16 @@
 //! From wanted and observed to actions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use optivex_bundle::inventory::{Inventory, Machine, RoleName, Standing};
 use optivex_bundle::lock::{Lock, LockedMachine};
 use optivex_bundle::names::Name;
 
 use super::{Action, Cost, Input, Instance, Plan, Refusal, State, Surplus};
+
+/// EC2 lists what it made within seconds; it says minutes.
+const LISTED_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// The plan.
 ///
@@ -34,6 +38,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     let chosen = planner.surplus();
     planner.machines(&chosen);
     planner.connections();
+    planner.between_keys();
     Ok(Plan {
         actions: planner.actions,
         notes: planner.notes,
@@ -83,11 +88,15 @@ fn cost(input: &Input<'_>) -> Result<Cost, Refusal> {
     let program = &input.inventory.program;
     let running = by_machine(input);
     let usd_per_hour = input.prices.per_hour(input.inventory, |machine| {
-        let (wanted, _) = input.inventory.hardware(machine.role);
-        let kind = running
-            .get(machine.id)
-            .and_then(|instances| instances[0].instance_type.as_ref());
-        kind.unwrap_or(wanted)
+        let (wanted, wanted_gib) = input.inventory.hardware(machine.role);
+        let Some(instance) = running.get(machine.id).map(|instances| instances[0]) else {
+            return (wanted, wanted_gib);
+        };
+        let gib = disk_of(input.lock.machines.get(machine.id), instance);
+        (
+            instance.instance_type.as_ref().unwrap_or(wanted),
+            gib.unwrap_or(wanted_gib),
+        )
     })?;
     let hours = program.end.since(input.now).as_secs_f64() / 3_600.0;
     Ok(Cost {
@@ -97,6 +106,12 @@ fn cost(input: &Input<'_>) -> Result<Cost, Refusal> {
         budget_usd: program.budget_usd.amount(),
         prices_of: input.prices.date.clone(),
     })
+}
+
+/// The disk that an instance was made with, where the lock file tells of that very one.
+fn disk_of(locked: Option<&LockedMachine>, instance: &Instance) -> Option<u32> {
+    let locked = locked.filter(|locked| locked.instance.as_ref() == Some(&instance.id))?;
+    locked.disk_gib
 }
 
 /// The instances of each machine that has any: the one that is the machine first.
@@ -205,10 +220,11 @@ impl<'a> Planner<'a> {
             };
             let locked = self.locked(machine.id);
             let has_key = locked.is_some_and(|locked| locked.account_key.is_some());
-            if is_new || !has_key {
+            let setup = locked.and_then(|locked| locked.setup);
+            // What a machine has lost, its key for others may be of.
+            if is_new || !has_key || setup.is_none() {
                 self.unsettled.insert(machine.id);
             }
-            let setup = locked.and_then(|locked| locked.setup);
             // A set-up also tells the account's key, if a lock file was edited.
             if is_new || !has_key || setup != Some(self.input.wanted.setup(&machine)) {
                 self.add(Action::SetUp {
@@ -219,12 +235,34 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a machine of its own is another one than was set up.
-    fn is_elsewhere(&self, machine: &Machine<'_>, standing: &Standing) -> bool {
-        self.locked(machine.id).is_some_and(|locked| {
-            locked.instance.is_some()
-                || locked.address.as_deref() != Some(standing.address.as_str())
-                || locked.host_key.as_ref() != Some(&standing.host_key)
-        })
+    fn is_elsewhere(&mut self, machine: &Machine<'_>, standing: &Standing) -> bool {
+        let Some(locked) = self.locked(machine.id) else {
+            return false;
+        };
+        let stands = locked.stands_at(standing);
+        if let Some(pinned) = &locked.host_key
+            && stands
+            && *pinned != standing.host_key
+        {
+            self.notes.push(format!(
+                "{}: its host key was replaced, and the one in the lock file counts. The inventory has the one before: \
+                 write host_key: {pinned}",
+                machine.id
+            ));
+        }
+        !stands
+    }
+
+    /// Whether a machine was asked for a moment ago, and may be one that EC2 does not list yet: asked for again, it would
+    /// be there twice.
+    fn may_come(&self, locked: Option<&LockedMachine>) -> bool {
+        let Some((locked, id)) = locked.and_then(|locked| Some((locked, locked.instance.as_ref()?))) else {
+            return false;
+        };
+        let asked = locked.asked.map(|asked| self.input.now.since(asked));
+        let seen = self.input.world.instances.iter().any(|instance| instance.id == *id);
+        let is_known = locked.address.is_some() || seen || self.input.world.ended.contains(id);
+        !is_known && asked.is_some_and(|since| since < LISTED_WITHIN)
     }
 
     /// Sees to it that a machine has an instance that runs; tells whether it is another one than was set up.
@@ -232,6 +270,10 @@ impl<'a> Planner<'a> {
         let id = || machine.id.clone();
         let locked = self.locked(machine.id);
         let Some(instance) = instance else {
+            if self.may_come(locked) {
+                self.add(Action::Await { machine: id() });
+                return true;
+            }
             let (instance_type, disk_gib) = self.input.inventory.hardware(machine.role);
             self.add(Action::Launch {
                 machine: id(),
@@ -243,7 +285,16 @@ impl<'a> Planner<'a> {
             self.add(Action::Await { machine: id() });
             return true;
         };
-        let (wanted, _) = self.input.inventory.hardware(machine.role);
+        let (wanted, wanted_gib) = self.input.inventory.hardware(machine.role);
+        if let Some(gib) = disk_of(locked, instance)
+            && gib != wanted_gib
+        {
+            self.notes.push(format!(
+                "{0} has a disk of {gib} GiB, and the inventory says {wanted_gib}: a machine keeps its disk. To have it made \
+                 again, take {0} out, apply, and put it back: what is on the disk goes with it",
+                machine.id
+            ));
+        }
         if let Some(kind) = &instance.instance_type
             && kind != wanted
         {
@@ -283,6 +334,19 @@ impl<'a> Planner<'a> {
             .max();
         let noted = locked.map(|locked| locked.generation + u32::from(locked.instance.is_some()));
         seen.max(noted).unwrap_or(1)
+    }
+
+    /// Tells of a `rotate-keys` that did not come to its end: all goes on, with more keys admitted than need be.
+    fn between_keys(&mut self) {
+        let between = self.wanted().filter(|machine| self.is_meant(machine.id));
+        let between = between.filter(|machine| self.locked(machine.id).is_some_and(LockedMachine::is_between_keys));
+        let between: Vec<&str> = between.map(|machine| machine.id.as_str()).collect();
+        if !between.is_empty() {
+            self.notes.push(format!(
+                "rotate-keys was cut off at {}: old keys and new ones are admitted. Run it again",
+                between.join(", ")
+            ));
+        }
     }
 
     /// Tells machines of others, where what they are told is new, or not known yet.

@@ -107,6 +107,8 @@ pub struct World {
     pub has_groups: bool,
     /// Instances that are not terminated.
     pub instances: Vec<Instance>,
+    /// Of those that the lock file notes: which ones are terminated, and not only unknown to EC2.
+    pub ended: Vec<String>,
     /// Instances with the program's tag of which other tags do not tell what they are: id, and what is wrong.
     pub unknown: Vec<(String, String)>,
 }
@@ -257,6 +259,12 @@ impl Action {
 }
 
 impl Plan {
+    /// Whether it ends instances, with all that is on them.
+    pub fn ends_machines(&self) -> bool {
+        let ends = |action: &Action| matches!(action, Action::Terminate { .. });
+        self.actions.iter().any(ends)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty()

@@ -123,21 +123,7 @@ impl Model {
 
     fn locked(&mut self, machine: &Name, role: RoleName) -> &mut LockedMachine {
         let entry = self.lock.machines.entry(machine.clone());
-        entry.or_insert_with(|| LockedMachine {
-            role,
-            generation: 1,
-            client_token: None,
-            instance: None,
-            address: None,
-            private_address: None,
-            host_key: None,
-            next_host_key: None,
-            host_key_handed_over: false,
-            setup: None,
-            links: None,
-            end: None,
-            account_key: None,
-        })
+        entry.or_insert_with(|| LockedMachine::new(role))
     }
 
     fn instance(&mut self, id: &str) -> &mut Instance {
@@ -158,7 +144,7 @@ impl Model {
                 role,
                 generation,
                 instance_type,
-                ..
+                disk_gib,
             } => {
                 self.lock.region = inventory.aws.as_ref().map(|aws| aws.region.clone());
                 let token = client_token(&self.lock.program, "", machine, *generation);
@@ -183,6 +169,8 @@ impl Model {
                 let fresh = LockedMachine {
                     generation: *generation,
                     client_token: Some(token),
+                    asked: Some(now()),
+                    disk_gib: Some(*disk_gib),
                     instance: noted.then_some(id),
                     address: None,
                     setup: None,
@@ -207,10 +195,10 @@ impl Model {
                 let machine = machine_of(machine);
                 let setup = Hashes(inventory).setup(&machine);
                 let locked = self.locked(machine.id, machine.role);
-                if let Some(standing) = machine.standing {
-                    locked.address = Some(standing.address.to_string());
-                    locked.host_key = Some(standing.host_key.clone());
-                    locked.instance = None;
+                if let Some(standing) = machine.standing
+                    && !locked.stands_at(standing)
+                {
+                    *locked = LockedMachine::standing(machine.role, standing);
                 }
                 (locked.setup, locked.account_key) = (Some(setup), Some(KEY.parse().expect("a key")));
             }
@@ -491,6 +479,112 @@ fn a_machine_of_its_own_that_shows_another_key_is_another_one() {
     assert!(told.starts_with(expected), "{told}");
 }
 
+/// `rotate-keys` replaces it on the machine and in the lock file, and people write the inventory.
+#[test]
+fn a_replaced_host_key_of_a_machine_of_its_own_counts_until_the_inventory_is_changed() {
+    let mut model = Model::new();
+    let before = inventory("/ bob", "", &["uat"]);
+    model.apply(&before);
+    let new = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtZ0MxBq1Kk0n0y3z1mVYw0v8d6g2m1o5c4q7r9s2tB";
+    model.locked(&name("bob"), RoleName::Dev).host_key = new.parse().ok();
+    let plan = model.plan(&before);
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(
+        plan.notes,
+        [format!(
+            "bob: its host key was replaced, and the one in the lock file counts. The inventory has the one before: write \
+             host_key: {new}"
+        )]
+    );
+    let mut after = before.clone();
+    let machine = after.participants[0].machine.as_mut().expect("his own");
+    machine.host_key = new.parse().expect("a key");
+    let plan = model.plan(&after);
+    assert!(plan.is_empty() && plan.notes.is_empty(), "{plan}");
+}
+
+/// Its key may be another one after it was mended: whoever knows it has to be told.
+#[test]
+fn a_machine_that_the_doctor_found_broken_is_set_up_and_told_of() {
+    let mut model = Model::new();
+    let wanted = inventory("alice bob", "", &["uat"]);
+    model.apply(&wanted);
+    let locked = model.locked(&name("alice"), RoleName::Dev);
+    (locked.setup, locked.links) = (None, None);
+    let told: Vec<String> = model.plan(&wanted).actions.iter().map(Action::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "~ alice         set up over SSH",
+            "~ uat           tell it of the others (keys known after apply)",
+            "~ alice         tell it of the others (keys known after apply)",
+        ]
+    );
+}
+
+#[test]
+fn keys_between_old_and_new_are_told() {
+    let mut model = Model::new();
+    let wanted = inventory("alice", "", &["uat"]);
+    model.apply(&wanted);
+    model.locked(&name("alice"), RoleName::Dev).next_account_key = KEY.parse().ok();
+    assert_eq!(
+        model.plan(&wanted).notes,
+        ["rotate-keys was cut off at alice: old keys and new ones are admitted. Run it again"]
+    );
+}
+
+/// A run was killed right after its request, and EC2 does not list what it made yet.
+#[test]
+fn an_instance_that_is_not_listed_yet_is_not_made_twice() {
+    let wanted = inventory("alice", "", &["uat"]);
+    let mut killed = Model::new();
+    for action in killed.plan(&wanted).actions {
+        killed.act(&wanted, &action, true);
+        if matches!(&action, Action::Launch { machine, .. } if *machine == name("alice")) {
+            break;
+        }
+    }
+    let locked = killed.lock.machines[&name("alice")].clone();
+    let id = locked.instance.expect("noted");
+    killed.world.instances.retain(|instance| instance.id != id);
+    let of_alice = |model: &Model, now| {
+        let plan = model.try_plan(&wanted, now, None).expect("a plan");
+        let first = plan
+            .actions
+            .into_iter()
+            .find(|action| action.machine() == Some(&name("alice")));
+        first.expect("it is not ready")
+    };
+    let await_it = Action::Await { machine: name("alice") };
+    assert_eq!(of_alice(&killed, now()), await_it);
+    // Listed or not by then, it is the machine's.
+    let later = "2027-03-05T19:00:00Z".parse().expect("a moment");
+    assert!(matches!(of_alice(&killed, later), Action::Launch { generation: 2, .. }));
+    let mut ended = killed.clone();
+    ended.world.ended.push(id);
+    assert!(matches!(of_alice(&ended, now()), Action::Launch { generation: 2, .. }));
+}
+
+#[test]
+fn a_disk_of_another_size_is_told_and_costs_what_it_is() {
+    let mut model = Model::new();
+    let before = inventory("alice", "", &["uat"]);
+    model.apply(&before);
+    let mut larger = before.clone();
+    larger.roles.dev.disk_gib = 80;
+    let plan = model.plan(&larger);
+    assert!(plan.is_empty());
+    assert_eq!(plan.cost, model.plan(&before).cost, "what is there is what costs");
+    assert_eq!(
+        plan.notes,
+        [
+            "alice has a disk of 40 GiB, and the inventory says 80: a machine keeps its disk. To have it made again, take \
+             alice out, apply, and put it back: what is on the disk goes with it"
+        ]
+    );
+}
+
 #[test]
 fn a_machine_of_another_type_is_told_and_costs_what_it_is() {
     let mut model = Model::new();
@@ -599,7 +693,10 @@ fn happen(model: &mut Model, past: &Past) {
             }
         }
         Past::Stopped(at) if count > 0 => model.world.instances[at % count].state = State::Stopped,
-        Past::Terminated(at) if count > 0 => drop(model.world.instances.remove(at % count)),
+        Past::Terminated(at) if count > 0 => {
+            let instance = model.world.instances.remove(at % count);
+            model.world.ended.push(instance.id);
+        }
         Past::Twice(at) if count > 0 => {
             let mut twin = model.world.instances[at % count].clone();
             model.made += 1;

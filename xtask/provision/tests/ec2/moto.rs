@@ -97,14 +97,14 @@ async fn from_nothing_to_nothing() {
 
     // The key: made, kept, replaced.
     let ec2 = place.program(&spring, "203.0.113.0/24, 2001:db8::/32").await;
-    let nothing = ec2.observe().await.expect("observed");
+    let nothing = ec2.observe(&[]).await.expect("observed");
     assert!(nothing.is_empty() && nothing.vpc.is_some(), "{nothing:?}");
     ec2.import_key(&key(OTHER_KEY)).await.expect("imported");
-    let first = ec2.observe().await.expect("observed").key.expect("a key");
+    let first = ec2.observe(&[]).await.expect("observed").key.expect("a key");
     ec2.import_key(&key(OTHER_KEY)).await.expect("nothing to do");
-    assert_eq!(ec2.observe().await.expect("observed").key.as_ref(), Some(&first));
+    assert_eq!(ec2.observe(&[]).await.expect("observed").key.as_ref(), Some(&first));
     ec2.import_key(&key(KEY)).await.expect("replaced");
-    let second = ec2.observe().await.expect("observed").key.expect("a key");
+    let second = ec2.observe(&[]).await.expect("observed").key.expect("a key");
     assert_eq!(second.public, Some(key(KEY)));
     assert_ne!(second.id, first.id);
 
@@ -118,7 +118,7 @@ async fn from_nothing_to_nothing() {
         (launch.machine, launch.public_address) = (Box::leak(Box::new(uat)), false);
     });
     let uat_id = uat_id.await.expect("made");
-    let observed = ec2.observe().await.expect("observed");
+    let observed = ec2.observe(&[]).await.expect("observed");
     assert_eq!(observed.unknown, []);
     let [alice, uat] = observed.instances.as_slice() else {
         panic!("{observed:?}");
@@ -142,7 +142,7 @@ async fn from_nothing_to_nothing() {
     // A host key that was made there.
     ec2.tag_host_key(&id, &key(OTHER_KEY)).await.expect("noted");
     assert_eq!(
-        ec2.observe().await.expect("observed").instances[0].host_key,
+        ec2.observe(&[]).await.expect("observed").instances[0].host_key,
         Some(key(OTHER_KEY))
     );
 
@@ -155,7 +155,7 @@ async fn from_nothing_to_nothing() {
         .await
         .expect("stopped");
     assert_eq!(
-        ec2.observe().await.expect("observed").instances[0].state,
+        ec2.observe(&[]).await.expect("observed").instances[0].state,
         State::Stopped
     );
     ec2.start(&id).await.expect("started");
@@ -171,7 +171,7 @@ async fn from_nothing_to_nothing() {
         ec2.delete_groups(BOUND).await.expect("gone");
         ec2.delete_key().await.expect("gone");
     }
-    let observed = ec2.observe().await.expect("observed");
+    let observed = ec2.observe(&[]).await.expect("observed");
     assert!(observed.is_empty(), "{observed:?}");
     assert_eq!(place.everything(), before);
 }
@@ -234,10 +234,10 @@ async fn rules_are_exactly_those() {
     let spring = name("spring");
     let ec2 = place.program(&spring, "203.0.113.0/24").await;
     let aws_before = aws(&place.subnet, "203.0.113.0/24");
-    assert!(!ec2.observe().await.expect("observed").groups_are_right(&aws_before));
+    assert!(!ec2.observe(&[]).await.expect("observed").groups_are_right(&aws_before));
     let groups = ec2.ensure_groups().await.expect("made");
     assert_eq!(ec2.ensure_groups().await.expect("nothing to do"), groups);
-    let observed = ec2.observe().await.expect("observed");
+    let observed = ec2.observe(&[]).await.expect("observed");
     assert!(observed.groups_are_right(&aws_before), "{observed:?}");
     let expected = |net: &str, other: &str| {
         BTreeSet::from([
@@ -254,7 +254,7 @@ async fn rules_are_exactly_those() {
     let open = place.client.authorize_security_group_ingress().group_id(&groups.dev);
     let open = open.ip_protocol("tcp").from_port(1).to_port(65535).cidr_ip("0.0.0.0/0");
     open.send().await.expect("opened");
-    assert!(!ec2.observe().await.expect("observed").groups_are_right(&aws_before));
+    assert!(!ec2.observe(&[]).await.expect("observed").groups_are_right(&aws_before));
     let close = place.client.revoke_security_group_ingress().group_id(&groups.uat);
     close
         .ip_protocol("tcp")
@@ -266,7 +266,7 @@ async fn rules_are_exactly_those() {
         .expect("closed");
     let ec2 = place.program(&spring, "198.51.100.0/24").await;
     assert_eq!(ec2.ensure_groups().await.expect("set right"), groups);
-    let observed = ec2.observe().await.expect("observed");
+    let observed = ec2.observe(&[]).await.expect("observed");
     assert!(
         observed.groups_are_right(&aws(&place.subnet, "198.51.100.0/24")),
         "{observed:?}"
@@ -291,7 +291,7 @@ async fn what_is_not_there_is_told() {
     let lost = Ec2::connect_with(loader(&place.moto.url()), &elsewhere, &name("spring"), FAST).await;
     let error = lost.ensure_groups().await.expect_err("there is none");
     assert!(error.to_string().contains("Correct aws.subnet"), "{error}");
-    assert_eq!(lost.observe().await.expect("observed").vpc, None);
+    assert_eq!(lost.observe(&[]).await.expect("observed").vpc, None);
 
     // moto resolves no public parameters; the question leaves nothing there.
     let before = place.everything();
@@ -314,11 +314,11 @@ async fn what_is_not_there_is_told() {
         .max_count(1)
         .tag_specifications(tags);
     made.send().await.expect("made");
-    let observed = ec2.observe().await.expect("observed");
+    let observed = ec2.observe(&[]).await.expect("observed");
     let [unknown] = observed.unknown.as_slice() else {
         panic!("{observed:?}");
     };
     assert_eq!(unknown.why, "it has no tag optivex-machine");
     ec2.terminate(std::slice::from_ref(&unknown.id)).await.expect("ended");
-    assert!(ec2.observe().await.expect("observed").is_empty());
+    assert!(ec2.observe(&[]).await.expect("observed").is_empty());
 }

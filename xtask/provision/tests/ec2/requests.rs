@@ -201,3 +201,31 @@ async fn what_is_called_as_ours_and_is_not_is_left_alone() {
         "{actions:?}"
     );
 }
+
+/// Key pair and groups are made right before the first machine, and EC2 does not know them everywhere at once.
+#[tokio::test]
+async fn what_was_made_a_moment_ago_is_waited_for() {
+    let made = "<instancesSet><item><instanceId>i-01</instanceId></item></instancesSet>";
+    let server = Server::with(vec![
+        refusal(
+            400,
+            "InvalidKeyPair.NotFound",
+            "The key pair 'optivex-spring' does not exist",
+        ),
+        refusal(400, "InvalidGroup.NotFound", "The security group 'sg-1' does not exist"),
+        answer("RunInstances", made),
+    ]);
+    let id = run(&ec2(server.url()).await, &image(), "sg-1", |_| {})
+        .await
+        .expect("made");
+    assert_eq!(id.as_str(), "i-01");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|request| *request == asked[0]), "with the same token");
+
+    // One that stays unknown is told, in the end.
+    let server = Server::with(vec![refusal(400, "InvalidGroup.NotFound", "It does not exist")]);
+    let error = run(&ec2(server.url()).await, &image(), "sg-1", |_| {}).await;
+    assert_eq!(error.expect_err("never").kind(), Kind::NotFound);
+    assert!(server.asked().len() > 3);
+}

@@ -67,6 +67,59 @@ async fn it_ended_instead() {
     );
 }
 
+/// EC2 finds what it made by its id before it finds it by its tag.
+#[tokio::test]
+async fn what_is_noted_is_looked_for_by_its_id_too() {
+    let tagged = |machine| {
+        tags(&[
+            ("optivex-program", "spring"),
+            ("optivex-machine", machine),
+            ("optivex-role", "dev"),
+            ("optivex-generation", "1"),
+        ])
+    };
+    let by_tag = reservations(
+        &[
+            instance("i-01", "running", &tagged("alice")),
+            instance("i-02", "terminated", &tagged("bob")),
+        ],
+        "",
+    );
+    let by_id = reservations(
+        &[
+            instance("i-03", "pending", &tagged("carol")),
+            instance("i-04", "terminated", &tagged("dave")),
+            // Somebody took its tags away: none of ours.
+            instance("i-05", "running", ""),
+        ],
+        "",
+    );
+    let server = Server::start(
+        move |request, _| match (request.action(), request.get("Filter.1.Name")) {
+            ("DescribeInstances", Some("instance-id")) => by_id.clone(),
+            ("DescribeInstances", _) => by_tag.clone(),
+            ("DescribeSubnets", _) => super::server::refusal(400, "InvalidSubnetID.NotFound", "no"),
+            (action, _) => answer(action, ""),
+        },
+    );
+    let noted = ["i-01", "i-02", "i-03", "i-04", "i-05", "i-06"].map(|id| id.parse().expect("an id"));
+    let observed = ec2(server.url()).await.observe(&noted).await.expect("observed");
+    let told: Vec<_> = observed
+        .instances
+        .iter()
+        .map(|one| (one.id.as_str(), one.state))
+        .collect();
+    assert_eq!(told, [("i-01", State::Running), ("i-03", State::Pending)]);
+    let ended: Vec<_> = observed.ended.iter().map(|id| id.as_str()).collect();
+    assert_eq!(ended, ["i-02", "i-04"]);
+    let asked = server.asked();
+    let asked: Vec<_> = asked
+        .iter()
+        .filter_map(|request| request.get("Filter.1.Value.3"))
+        .collect();
+    assert_eq!(asked, ["i-05"], "those that the tag did not find, and no others");
+}
+
 #[tokio::test]
 async fn all_pages_and_nothing_that_is_not_ours() {
     let ours = ("optivex-program", "spring");
@@ -115,7 +168,7 @@ async fn all_pages_and_nothing_that_is_not_ours() {
         ("DescribeSubnets", _) => super::server::refusal(400, "InvalidSubnetID.NotFound", "no"),
         (action, _) => answer(action, ""),
     });
-    let observed = ec2(server.url()).await.observe().await.expect("observed");
+    let observed = ec2(server.url()).await.observe(&[]).await.expect("observed");
     assert_eq!((observed.vpc, observed.key, observed.groups.len()), (None, None, 0));
     let told = observed.instances.iter().map(|one| {
         (

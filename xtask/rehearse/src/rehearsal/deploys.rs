@@ -10,6 +10,7 @@ use optivex_bundle::delivery;
 use optivex_bundle::verdict::{JobResult, Verdict};
 
 use super::Stage;
+use super::care;
 use super::inventory::{self, UAT};
 use super::manager::Running;
 use super::people::{Person, said};
@@ -92,18 +93,29 @@ pub(super) fn rehearse(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<()> {
         let note = scoreboard(stage, &people)?;
         Ok(((), note))
     })?;
+    let names: Vec<String> = people.iter().map(|(person, _)| person.name.clone()).collect();
+    care::doctor(stage, steps, &names)?;
+    let person = |exchange| people.iter().find(|(_, theirs)| *theirs == exchange);
+    let (template, _) = person(Exchange::Template).context("somebody deploys the template")?;
+    let daemon = care::rotate(stage, steps, daemon, template)?;
     steps.step("UAT's daemon drains", || {
-        alive(&mut daemon)?;
-        said(on_uat(stage, &["/opt/optivex/bin/uat-daemon", "drain"])?)?;
-        let ended = daemon.wait()?;
-        ensure!(
-            ended.status.success(),
-            "it ended with {}:\n{}",
-            ended.status,
-            ended.last_words()
-        );
+        drain(stage, daemon)?;
         Ok(((), String::new()))
     })
+}
+
+/// Has the daemon end when what it judges is over.
+pub(super) fn drain(stage: &Stage<'_>, mut daemon: Running) -> Result<()> {
+    alive(&mut daemon)?;
+    said(on_host(stage, UAT, &["/opt/optivex/bin/uat-daemon", "drain"])?)?;
+    let ended = daemon.wait()?;
+    ensure!(
+        ended.status.success(),
+        "it ended with {}:\n{}",
+        ended.status,
+        ended.last_words()
+    );
+    Ok(())
 }
 
 /// Those who deploy, each set up as they would be by themselves. Nobody gets where they do not belong.
@@ -184,33 +196,31 @@ fn stripped(stage: &Stage<'_>, program: &str) -> Result<PathBuf> {
 }
 
 /// As its unit would start it, which a host without systemd does not.
-fn start_daemon(stage: &mut Stage<'_>) -> Result<Running> {
-    let command = on_uat(stage, &["/opt/optivex/bin/uat-daemon", "run"])?;
+pub(super) fn start_daemon(stage: &mut Stage<'_>) -> Result<Running> {
+    let command = on_host(stage, UAT, &["/opt/optivex/bin/uat-daemon", "run"])?;
     stage.manager.start_command("uat-daemon", command)
 }
 
-/// A command on UAT, as its account.
-fn on_uat(stage: &Stage<'_>, arguments: &[&str]) -> Result<Command> {
+/// A command on a host, as its account.
+pub(super) fn on_host(stage: &Stage<'_>, name: &str, arguments: &[&str]) -> Result<Command> {
     let hosts = stage.hosts.running();
-    let host = hosts
-        .iter()
-        .find(|host| host.name == UAT)
-        .context("UAT's host is off")?;
+    let host = hosts.iter().find(|host| host.name == name);
+    let host = host.with_context(|| format!("the host {name} is off"))?;
     let mut command = Command::new("nsenter");
     command
         .args(["--all", "--target", &host.first_process.to_string()])
-        .args(["setpriv", "--reuid", UAT, "--regid", UAT, "--init-groups", "--"])
+        .args(["setpriv", "--reuid", name, "--regid", name, "--init-groups", "--"])
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", format!("/home/{UAT}"))
+        .env("HOME", format!("/home/{name}"))
         .env("CK_DEPLOYMENT_DIR", "/var/lib/optivex/spool")
         .env("CK_TESTS_DIR", "/var/lib/optivex/tests")
         .stdin(Stdio::null());
     Ok(command)
 }
 
-fn alive(daemon: &mut Running) -> Result<()> {
+pub(super) fn alive(daemon: &mut Running) -> Result<()> {
     match daemon.ended()? {
         None => Ok(()),
         Some(status) => bail!("UAT's daemon ended: {status}\n{}", daemon.said()),
@@ -245,17 +255,23 @@ fn deploy(stage: &mut Stage<'_>, people: &[(Person, Exchange)]) -> Result<String
         );
     }
     let last = people.last().context("somebody deploys")?;
+    comes_home(stage, &last.0, |_| true)?;
+    Ok(format!("{} deployments", people.len()))
+}
+
+/// Waits for a result at the participant's machine.
+pub(super) fn comes_home(stage: &Stage<'_>, person: &Person, is_it: impl Fn(&JobResult) -> bool) -> Result<()> {
     let start = Instant::now();
-    while result(&last.0).is_err() {
+    while !result(person).is_ok_and(|result| is_it(&result)) {
         stage.manager.go_on()?;
         ensure!(
             start.elapsed() < JUDGED,
             "the result of {} does not come to the machine",
-            last.0.name
+            person.name
         );
         std::thread::sleep(Duration::from_millis(500));
     }
-    Ok(format!("{} deployments", people.len()))
+    Ok(())
 }
 
 /// Copies what has arrived on the hosts to the logs.
@@ -275,7 +291,7 @@ fn keep_results(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<()> 
 }
 
 /// As it stands in the participant's home directory.
-fn result(person: &Person) -> Result<JobResult> {
+pub(super) fn result(person: &Person) -> Result<JobResult> {
     let text = person.ask("cat optivex-results/latest/result.json")?;
     serde_json::from_str(&text).with_context(|| format!("the result of {}", person.name))
 }
@@ -317,14 +333,15 @@ fn results(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<String> {
 }
 
 fn scoreboard(stage: &Stage<'_>, people: &[(Person, Exchange)]) -> Result<String> {
-    let page = said(on_uat(
+    let page = said(on_host(
         stage,
+        UAT,
         &["cat", "/var/lib/optivex/spool/public/scoreboard.html"],
     )?)?;
     for (person, _) in people {
         ensure!(page.contains(&person.name), "{} is not on the scoreboard", person.name);
     }
-    said(on_uat(stage, &["/opt/optivex/bin/uat-daemon", "status"])?)?;
-    let verified = said(on_uat(stage, &["/opt/optivex/bin/uat-daemon", "verify"])?)?;
+    said(on_host(stage, UAT, &["/opt/optivex/bin/uat-daemon", "status"])?)?;
+    let verified = said(on_host(stage, UAT, &["/opt/optivex/bin/uat-daemon", "verify"])?)?;
     Ok(verified.lines().last().unwrap_or_default().trim().to_owned())
 }

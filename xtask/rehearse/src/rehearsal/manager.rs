@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use optivex_bundle::lock::Lock;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::REGION;
+use super::inventory::PROGRAM;
 use crate::moto::Moto;
 use crate::programs::Programs;
 use crate::world::Dirs;
@@ -76,6 +78,18 @@ impl Manager {
 
     pub(super) fn inventory(&self) -> PathBuf {
         self.directory.join("infra/inventory.yaml")
+    }
+
+    /// What provisioning has noted.
+    pub(super) fn lock(&self) -> Result<Lock> {
+        let program = PROGRAM.parse().context("the program's id")?;
+        Ok(Lock::load(&self.inventory().with_extension("lock.yaml"), &program)?)
+    }
+
+    /// The public part of the manager's key.
+    pub(super) fn key(&self) -> Result<String> {
+        let file = self.home.join(".ssh/id_optivex.pub");
+        fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
     pub(super) fn environment(&self) -> BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! The rehearsal itself: what a manager does in a program, in order, and what must come of it.
 
+mod care;
 mod deploys;
 mod inventory;
 mod manager;

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use optivex_bundle::lock::Lock;
 
-use super::inventory::PROGRAM;
 use super::manager::{Manager, Running};
 
 /// Somebody who can log in to a machine.
@@ -22,8 +20,7 @@ pub(super) struct Person {
 impl Person {
     /// A participant, at the machine of their own.
     pub(super) fn participant(manager: &Manager, name: &str) -> Result<Self> {
-        let program = PROGRAM.parse().context("the program's id")?;
-        let lock = Lock::load(&manager.inventory().with_extension("lock.yaml"), &program)?;
+        let lock = manager.lock()?;
         let machine = lock
             .machines
             .iter()

@@ -18,6 +18,7 @@ use crate::steps::Steps;
 const SOME_FAILED: i32 = 104;
 /// Twelve weeks.
 const PROGRAM_S: u64 = 12 * 7 * 86_400;
+const DAY_S: u64 = 86_400;
 /// For what the kernel does in its own time.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -83,7 +84,41 @@ pub(super) fn build_up(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<()> {
         expect_hosts(stage, &inventory)?;
         nothing_to_do(stage)?;
         Ok(((), package().to_owned()))
+    })?;
+
+    steps.step("move the end", || {
+        inventory.end = Moment::from_unix_s(inventory.end.unix_s() + DAY_S);
+        write(stage, &inventory)?;
+        stage.manager.provision(&["extend", "--yes"])?;
+        let lock = stage.manager.lock()?;
+        let late = lock
+            .machines
+            .iter()
+            .find(|(_, machine)| machine.end != Some(inventory.end));
+        ensure!(late.is_none(), "it does not end when it should: {late:?}");
+        nothing_to_do(stage)?;
+        Ok(((), inventory.end.to_string()))
+    })?;
+    steps.step("status, and a shell on a machine", || {
+        look_around(stage, &inventory)?;
+        Ok(((), String::new()))
     })
+}
+
+/// What `status` tells of all machines, and `ssh` of each.
+fn look_around(stage: &mut Stage<'_>, inventory: &Inventory) -> Result<()> {
+    let hosts = expect_hosts(stage, inventory)?;
+    let told = stage.manager.provision(&["status", "--json"])?;
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&told.stdout).context("status as JSON")?;
+    ensure!(rows.len() == hosts.len(), "status tells of {} machines", rows.len());
+    for row in &rows {
+        let name = row["machine"].as_str().context("a row without a machine")?;
+        let is_right = row["state"] == "up" && row["set_up"] == true && row["end"] == inventory.end.to_string();
+        ensure!(is_right && hosts.contains_key(name), "status tells {row}");
+        let said = stage.manager.provision(&["ssh", name, "--", "hostname"])?;
+        ensure!(said.stdout.trim() == name, "{name} is {:?}", said.stdout.trim());
+    }
+    Ok(())
 }
 
 /// Everything goes, and nothing is left.
@@ -142,7 +177,7 @@ fn expect_hosts(stage: &Stage<'_>, inventory: &Inventory) -> Result<BTreeMap<Str
 }
 
 /// An apply that changes neither EC2 nor a host.
-fn nothing_to_do(stage: &mut Stage<'_>) -> Result<()> {
+pub(super) fn nothing_to_do(stage: &mut Stage<'_>) -> Result<()> {
     let before = (stage.hosts.ec2().instances()?, stage.hosts.running());
     let ended = stage.manager.provision(&["apply", "--yes"])?;
     ensure!(

@@ -173,6 +173,7 @@ fn ask(connection: &Connection<'_>, what: &str, questions: &[Command]) -> Result
                 name: connection.host().name.clone(),
                 what: what.to_owned(),
                 status: format!("{} of {} answers came", got.len(), now.len()),
+                code: None,
                 said: "is the shell of the login user a POSIX shell?".to_owned(),
             });
         }

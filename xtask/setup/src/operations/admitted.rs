@@ -13,8 +13,8 @@ use crate::step::{Content, Step};
 
 pub(crate) struct Admitted {
     account: String,
-    /// None: as it is there.
-    keys: BTreeMap<Name, Option<PublicKey>>,
+    /// None of them: as it is there.
+    keys: BTreeMap<Name, Vec<PublicKey>>,
 }
 
 const MODE: u32 = 0o600;
@@ -25,7 +25,10 @@ impl Admitted {
             account: account.to_owned(),
             keys: participants
                 .iter()
-                .map(|(name, participant)| (name.clone(), participant.key.clone()))
+                .map(|(name, participant)| {
+                    let keys = participant.key.iter().chain(&participant.next_key);
+                    (name.clone(), keys.cloned().collect())
+                })
                 .collect(),
         }
     }
@@ -36,16 +39,17 @@ impl Admitted {
 
     fn text(&self, before: &str) -> String {
         let mut text = String::from("# Written by cargo xtask provision: other lines do not stay.\n");
-        for (name, key) in &self.keys {
+        for (name, keys) in &self.keys {
             let start = format!("restrict,command=\"{}/uat-gate --participant {name}\" ", paths::BIN);
-            match key {
-                Some(key) => text.push_str(&format!("{start}{key}\n")),
+            let mut admit = |key: &PublicKey| text.push_str(&format!("{start}{key}\n"));
+            if keys.is_empty() {
                 // Of what is there only what is a line of ours to the letter.
-                None => before
+                let there = before
                     .lines()
-                    .filter_map(|line| line.strip_prefix(&start)?.parse::<PublicKey>().ok())
-                    .for_each(|key| text.push_str(&format!("{start}{key}\n"))),
+                    .filter_map(|line| line.strip_prefix(&start)?.parse().ok());
+                there.for_each(|key| admit(&key));
             }
+            keys.iter().for_each(admit);
         }
         text
     }
@@ -80,10 +84,14 @@ mod tests {
     #[test]
     fn participants() {
         let participant = |name: &str, key| {
-            let participant = Participant { machine: None, key };
+            let participant = Participant {
+                machine: None,
+                key,
+                next_key: None,
+            };
             (name.parse().expect("a name"), participant)
         };
-        let participants = BTreeMap::from([participant("bob", Some(key("bob1"))), participant("carol", None)]);
+        let mut participants = BTreeMap::from([participant("bob", Some(key("bob1"))), participant("carol", None)]);
         let admitted = Admitted::new("alice", &participants);
         let path = "/home/alice/.ssh/authorized_keys";
         let has = |text: &str| with(debian(), |facts| facts.file(path, "alice", 0o600, text));
@@ -129,5 +137,13 @@ mod tests {
                 ("carol's line with more in it", has(&carol.replace("restrict,", ""))),
             ],
         ));
+        // While a key is being replaced, both are good.
+        let bob = participants.get_mut(&"bob".parse().expect("a name")).expect("bob");
+        bob.next_key = Some(key("bob2"));
+        let both = Admitted::new("alice", &participants).text("");
+        assert!(
+            both.ends_with(&(line("bob", key("bob1")) + &line("bob", key("bob2")))),
+            "{both}"
+        );
     }
 }

@@ -30,14 +30,15 @@ impl Block {
         Self::new(owner, ".ssh/authorized_keys", 0o600, about, lines)
     }
 
-    /// A machine that everybody on this one may trust to be itself.
+    /// A machine that everybody on this one may trust to be itself, by each of its keys.
     pub(crate) fn known_hosts(peer: &Peer) -> Self {
         let host = match peer.port {
             22 => peer.address.clone(),
             port => format!("[{}]:{port}", peer.address),
         };
-        let line = format!("{host} {}", peer.host_key);
-        Self::new(Owner::Root, "/etc/ssh/ssh_known_hosts", 0o644, "UAT", vec![line])
+        let keys = [Some(&peer.host_key), peer.next_host_key.as_ref()];
+        let lines = keys.into_iter().flatten().map(|key| format!("{host} {key}"));
+        Self::new(Owner::Root, "/etc/ssh/ssh_known_hosts", 0o644, "UAT", lines.collect())
     }
 }
 
@@ -204,12 +205,13 @@ mod tests {
             address: "10.0.0.9".to_owned(),
             port,
             host_key: key("hk"),
+            next_host_key: (port == 22).then(|| key("nx")),
         };
         let lines = [22, 2222].map(|port| Block::known_hosts(&peer(port)).lines.join("\n"));
         assert_eq!(
             lines,
             [
-                format!("10.0.0.9 {}", key("hk")),
+                format!("10.0.0.9 {}\n10.0.0.9 {}", key("hk"), key("nx")),
                 format!("[10.0.0.9]:2222 {}", key("hk"))
             ]
         );

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use optivex_bundle::digest::Digest;
+use optivex_bundle::inventory::UatSettings;
 use optivex_bundle::limits::LIMITS;
 use optivex_bundle::names::Name;
 use serde::Serialize;
@@ -18,6 +19,8 @@ use crate::step::{Step, Who};
 struct Settings<'a> {
     slots: u32,
     participants: BTreeMap<&'a str, Home<'a>>,
+    #[serde(flatten)]
+    more: &'a UatSettings,
 }
 
 #[derive(Serialize)]
@@ -33,7 +36,7 @@ struct Home<'a> {
 }
 
 /// `/etc/optivex/uat.yaml`.
-pub(crate) fn settings(slots: u32, participants: &BTreeMap<Name, Participant>) -> File {
+pub(crate) fn settings(slots: u32, participants: &BTreeMap<Name, Participant>, more: &UatSettings) -> File {
     let participants = participants
         .iter()
         .map(|(name, participant)| {
@@ -47,7 +50,12 @@ pub(crate) fn settings(slots: u32, participants: &BTreeMap<Name, Participant>) -
             (name.as_str(), home)
         })
         .collect();
-    let yaml = serde_yaml::to_string(&Settings { slots, participants }).expect("plain data becomes YAML");
+    let settings = Settings {
+        slots,
+        participants,
+        more,
+    };
+    let yaml = serde_yaml::to_string(&settings).expect("plain data becomes YAML");
     File::new(
         paths::UAT_YAML,
         format!("# Written by cargo xtask provision, which replaces it.\n{yaml}"),
@@ -61,12 +69,11 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn new(spec: &Spec, slots: u32, participants: &BTreeMap<Name, Participant>) -> Self {
+    pub(crate) fn new(spec: &Spec, settings: &File) -> Self {
         let tools = serde_json::to_string(&spec.tools).expect("plain data becomes JSON");
-        let settings = settings(slots, participants).text;
         Self {
             account: spec.name.to_string(),
-            stamp: Digest::of(format!("{tools}\n{settings}").as_bytes()),
+            stamp: Digest::of(format!("{tools}\n{}", settings.text).as_bytes()),
         }
     }
 
@@ -164,8 +171,13 @@ mod tests {
             address: "10.0.0.7".to_owned(),
             port: 22,
             host_key: key("bob1"),
+            next_host_key: None,
         };
-        let participant = |machine| Participant { machine, key: None };
+        let participant = |machine| Participant {
+            machine,
+            key: None,
+            next_key: None,
+        };
         BTreeMap::from([
             ("bob".parse().expect("a name"), participant(Some(machine))),
             ("carol".parse().expect("a name"), participant(None)),
@@ -186,12 +198,28 @@ mod tests {
                 |     host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmjWCJ3ZnV2ZzVqZ3F3ZXJ0eXVpb3Bhc2RmZ2hqbob1
                 |   carol: {}
         "#]]
-        .assert_eq(&plan(&settings(2, &participants()), &debian()));
+        .assert_eq(&plan(&settings(2, &participants(), &Default::default()), &debian()));
+        let more = "{limits: {wall_seconds: 600}, tests: {arguments: [--stage, boot]}, scoreboard: /srv/board.html}";
+        let more: UatSettings = serde_yaml::from_str(more).expect("settings");
+        expect![[r#"
+            root$ put /etc/optivex/uat.yaml 644
+                | # Written by cargo xtask provision, which replaces it.
+                | slots: 1
+                | participants: {}
+                | limits:
+                |   wall_seconds: 600
+                | tests:
+                |   arguments:
+                |   - --stage
+                |   - boot
+                | scoreboard: /srv/board.html
+        "#]]
+        .assert_eq(&plan(&settings(1, &BTreeMap::new(), &more), &debian()));
     }
 
     #[test]
     fn units() {
-        let daemon = Daemon::new(&spec(uat()), 2, &participants());
+        let daemon = Daemon::new(&spec(uat()), &settings(2, &participants(), &Default::default()));
         let unit = daemon.unit();
         let has = |text: &str, enabled, active| {
             with(debian(), |facts| {
@@ -271,7 +299,9 @@ mod tests {
     #[test]
     fn what_a_running_daemon_has_read_starts_it_anew() {
         let spec = spec(uat());
-        let stamp = |slots, participants: &BTreeMap<_, _>| Daemon::new(&spec, slots, participants).stamp;
+        let stamp = |slots, participants: &BTreeMap<_, _>| {
+            Daemon::new(&spec, &settings(slots, participants, &Default::default())).stamp
+        };
         assert_eq!(stamp(2, &participants()), stamp(2, &participants()));
         assert_ne!(stamp(2, &participants()), stamp(3, &participants()));
         assert_ne!(stamp(2, &participants()), stamp(2, &BTreeMap::new()));

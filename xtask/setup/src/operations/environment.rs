@@ -214,6 +214,7 @@ mod tests {
             address: "10.0.0.9".to_owned(),
             port: 22,
             host_key: key("uat1"),
+            next_host_key: None,
         };
         Environment::dev(&spec, &uat)
     }

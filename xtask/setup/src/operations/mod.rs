@@ -11,6 +11,7 @@ pub(crate) mod end;
 pub(crate) mod environment;
 mod file;
 mod first_boot;
+mod folder;
 pub(crate) mod key;
 mod packages;
 mod sandbox;
@@ -118,29 +119,45 @@ pub(crate) fn alone(spec: &Spec) -> Operations {
 pub(crate) fn linked(spec: &Spec, links: &Links) -> Operations {
     let name = spec.name.as_str();
     match links {
-        Links::Dev { uat, results_key } => {
+        Links::Dev {
+            uat,
+            results_key,
+            next_results_key,
+        } => {
             let mut all: Operations = vec![
                 Box::new(block::Block::known_hosts(uat)),
                 Box::new(environment::Environment::dev(spec, uat)),
             ];
-            if let Some(key) = results_key {
-                let line = format!("restrict,command=\"{}\" {key}", paths::RECEIVE);
+            if results_key.is_some() {
+                let line = |key| format!("restrict,command=\"{}\" {key}", paths::RECEIVE);
                 let account = Owner::Account(name.to_owned());
                 all.push(Box::new(block::Block::authorized_keys(
                     account,
                     "results from UAT",
-                    vec![line],
+                    results_key.iter().chain(next_results_key).map(line).collect(),
                 )));
             }
             all
         }
-        Links::Uat { slots, participants } => vec![
-            Box::new(environment::Environment::uat(spec)),
-            Box::new(admitted::Admitted::new(name, participants)),
-            Box::new(directory::Directory::new(Owner::Root, "/etc/optivex", 0o755)),
-            Box::new(daemon::settings(*slots, participants)),
-            Box::new(daemon::Daemon::new(spec, *slots, participants)),
-        ],
+        Links::Uat {
+            slots,
+            participants,
+            settings,
+        } => {
+            let file = daemon::settings(*slots, participants, settings);
+            let daemon = daemon::Daemon::new(spec, &file);
+            let mut all: Operations = vec![
+                Box::new(environment::Environment::uat(spec)),
+                Box::new(admitted::Admitted::new(name, participants)),
+                Box::new(directory::Directory::new(Owner::Root, "/etc/optivex", 0o755)),
+            ];
+            for path in [&settings.scoreboard, &settings.metrics].into_iter().flatten() {
+                all.push(Box::new(folder::Folder::of(name, path)));
+            }
+            all.push(Box::new(file));
+            all.push(Box::new(daemon));
+            all
+        }
     }
 }
 

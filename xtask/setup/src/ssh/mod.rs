@@ -131,6 +131,8 @@ pub enum Error {
         what: String,
         /// How it ended.
         status: String,
+        /// Its exit code; None where a signal ended it.
+        code: Option<i32>,
         /// The end of what it said.
         said: String,
     },
@@ -443,6 +445,7 @@ impl Connection<'_> {
                 name: self.host.name.clone(),
                 what: what.to_owned(),
                 status: status.map_or("ended by a signal".to_owned(), |status| format!("exit status {status}")),
+                code: status,
                 said: last_words(&finished.stderr),
             }),
         }
@@ -464,6 +467,7 @@ impl Connection<'_> {
                 name: self.host.name.clone(),
                 what: what.to_owned(),
                 status: status.map_or("ended by a signal".to_owned(), |status| format!("exit status {status}")),
+                code: status,
                 said: last_words(&finished.stderr),
             }),
         }

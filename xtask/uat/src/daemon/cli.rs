@@ -125,6 +125,8 @@ enum Command {
     },
     /// Judges the reference exchange and a faulty one
     SelfTest,
+    /// Signs results with a new key from now on; signatures by the old ones stay good
+    RotateSigningKey,
     #[command(flatten)]
     Part(Part),
 }
@@ -206,6 +208,10 @@ fn command(arguments: Arguments) -> Result<ExitCode> {
             let context = context.for_jobs()?;
             super::self_test::run(&context, &context.tests()?)?;
             println!("the reference exchange passes, the faulty one fails");
+        }
+        Command::RotateSigningKey => {
+            context.signer.rotate()?;
+            println!("{} has the old and the new one", context.signer.allowed().display());
         }
         Command::InstallTests { .. } | Command::Part(_) => {}
     }

@@ -242,19 +242,25 @@ fn end_interrupted(context: &Context) -> Result<()> {
             let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            let Some(intent) = read_json::<Intent>(&file.path())? else {
-                continue;
-            };
-            let path = context.state.spool.result_file(&participant, id, ResultFile::Result);
-            if fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == intent.result) {
-                tracing::info!(%participant, %id, "judged again before the end of a rejudge: telling it");
-                conclude(context, &participant, id)?;
-                context.state.to_be_sent(&participant, id)?;
-            }
-            drop_intent(context, &participant, id, &intent)?;
+            // One that cannot be ended is no reason to leave the others.
+            end(context, &participant, id, &file.path())
+                .unwrap_or_else(|error| tracing::error!(%participant, %id, "a rejudge that did not end: {error:#}"));
         }
     }
     Ok(())
+}
+
+fn end(context: &Context, participant: &Name, id: SubmissionId, intent: &Path) -> Result<()> {
+    let Some(intent) = read_json::<Intent>(intent)? else {
+        return Ok(());
+    };
+    let path = context.state.spool.result_file(participant, id, ResultFile::Result);
+    if fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == intent.result) {
+        tracing::info!(%participant, %id, "judged again before the end of a rejudge: telling it");
+        conclude(context, participant, id)?;
+        context.state.to_be_sent(participant, id)?;
+    }
+    drop_intent(context, participant, id, &intent)
 }
 
 fn differing(before: &JobResult, after: &[optivex_bundle::verdict::StageRow]) -> Vec<(String, String, String)> {

@@ -109,7 +109,9 @@ pub fn run(context: Context, until: Until) -> Result<()> {
     daemon.recover()?;
     let sending = outbox::start(Arc::clone(&daemon.context));
     let ended = daemon.work(&wakes);
-    daemon.tell(Some(UatMode::Stopped))?;
+    if let Err(error) = daemon.tell(Some(UatMode::Stopped)) {
+        tracing::error!("the gate is not told that this ends: {error:#}");
+    }
     sending.stop(until == Until::Empty);
     ended
 }
@@ -119,14 +121,19 @@ impl Daemon {
     fn recover(&mut self) -> Result<()> {
         // Whole: what was changed meanwhile is found out before anything is written behind it.
         self.context.ledger.read()?;
-        context::forget_programs(&self.context.state)?;
-        rejudge::recover(&self.context)?;
+        // Of these nothing depends on: whatever they cannot do is told, and done by a later daemon.
+        for done in [
+            context::forget_programs(&self.context.state),
+            rejudge::recover(&self.context),
+            aside::tell_all(&self.context),
+        ] {
+            done.unwrap_or_else(|error| tracing::error!("{error:#}"));
+        }
         for entry in &self.context.ledger.entries()?.entries {
             self.queue
                 .has_used(entry.participant.clone(), Duration::from_millis(entry.used_millis));
             self.counts.judged(&entry.verdict);
         }
-        aside::tell_all(&self.context)?;
         // Nothing starts before all is looked through.
         self.held = Some(Held {
             why: "starting".to_owned(),

@@ -191,4 +191,36 @@ mod tests {
             assert_eq!(broken(job.path()).expect("read"), limit);
         }
     }
+
+    /// By a real hierarchy, where root finds one: it needs no controllers, which version 1 may have.
+    #[test]
+    fn what_is_in_a_jobs_group_is_killed_and_the_group_is_gone() {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
+        let mounted = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let place = words.next()?;
+            (words.next()? == "cgroup2").then(|| PathBuf::from(place))
+        });
+        let Some(root) = mounted.filter(|_| rustix::process::getuid().is_root()) else {
+            eprintln!("NOT CHECKED: it takes root, and control groups of version 2");
+            return;
+        };
+        let job = Job(root.join(format!("optivex-test-{}", std::process::id())));
+        let group = job.0.join("launch-1");
+        make(&job.0).expect("a group");
+        make(&group).expect("a group");
+        let mut sleeper = std::process::Command::new("sleep")
+            .arg("3600")
+            .spawn()
+            .expect("it starts");
+        fs::write(group.join("cgroup.procs"), sleeper.id().to_string()).expect("moved");
+        job.remove().expect("removed");
+        assert!(!job.0.exists());
+        let ended = sleeper.wait().expect("it ended");
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&ended),
+            Some(libc::SIGKILL)
+        );
+        job.remove().expect("nothing to do");
+    }
 }

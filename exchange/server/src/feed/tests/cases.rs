@@ -9,6 +9,7 @@ use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, BookView, Delivery, ErrorReason};
 
 use super::super::instruments::NEWS_MAX;
+use super::super::log::SEGMENT_BYTES;
 use super::super::tail::CONFLATED_TRADES_MAX;
 use super::super::{Feed, FeedSettings, Frame, InstrumentsSubscription, Next, Subscription};
 use super::receiver::{End, Receiver, books};
@@ -47,10 +48,18 @@ fn trade(venue: &mut Venue, times: usize) {
 }
 
 fn frame(subscription: &mut Subscription) -> Frame {
+    subscription.set_chunk_bytes(1);
     match subscription.read() {
         Next::Frame(frame) => frame,
         other => panic!("{other:?}"),
     }
+}
+
+/// The next message.
+fn message(subscription: &mut Subscription) -> Event {
+    let mut events = frame(subscription).decode();
+    assert_eq!(events.len(), 1);
+    events.remove(0)
 }
 
 /// What a reader is sent, on a line a message.
@@ -62,11 +71,12 @@ fn told(subscription: &mut Subscription) -> String {
         levels.collect::<Vec<_>>().join(" ")
     };
     let mut lines = String::new();
+    subscription.set_chunk_bytes(1);
     loop {
         let line = match subscription.read() {
             Next::Idle => return lines,
             Next::Ended(error) => format!("ended {:?}", error.reason),
-            Next::Frame(frame) => match frame.decode() {
+            Next::Frame(frame) => match frame.decode().remove(0) {
                 Event::Subscribed(_) => continue,
                 Event::Snapshot(book) => {
                     format!("{} [{}|{}]", book.book_seq, levels(&book.bids), levels(&book.asks))
@@ -287,7 +297,7 @@ fn a_resume_goes_on_exactly_where_it_left_or_says_that_it_cannot() {
             book_seq,
         }];
         let mut reader = venue.subscribe(&request).expect("a good request");
-        let Event::Subscribed(subscribed) = frame(&mut reader).decode() else {
+        let Event::Subscribed(subscribed) = message(&mut reader) else {
             panic!("the first message")
         };
         let reason = subscribed.statuses[0].reason();
@@ -297,11 +307,11 @@ fn a_resume_goes_on_exactly_where_it_left_or_says_that_it_cannot() {
             _ => {}
         }
         if reason == ErrorReason::CannotResume {
-            assert!(matches!(frame(&mut reader).decode(), Event::Snapshot(_)));
+            assert!(matches!(message(&mut reader), Event::Snapshot(_)));
             continue;
         }
         for next in book_seq + 1..=40 {
-            let Event::Update(update) = frame(&mut reader).decode() else {
+            let Event::Update(update) = message(&mut reader) else {
                 panic!("an update")
             };
             assert_eq!((update.prev_book_seq, update.book_seq), (next - 1, next));
@@ -341,16 +351,23 @@ fn a_heartbeat_each_interval_and_one_for_many_when_the_reader_sleeps() {
     .assert_eq(&told(&mut reader));
 }
 
+/// Who is behind is sent what is kept, not a copy of it.
 #[test]
-fn readers_of_the_same_change_share_its_bytes() {
+fn readers_of_the_same_changes_share_their_bytes() {
     let mut venue = venue(&FeedSettings::default());
     let request = books(DEPTH, 0, Delivery::Lossless);
     let mut readers = [(); 3].map(|()| venue.subscribe(&request).expect("a good request"));
     for reader in &mut readers {
         told(reader);
+        reader.set_chunk_bytes(SEGMENT_BYTES);
     }
-    change(&mut venue, 1);
+    change(&mut venue, 2_000);
+    let frame = |reader: &mut Subscription| match reader.read() {
+        Next::Frame(frame) => frame,
+        other => panic!("{other:?}"),
+    };
     let [first, others @ ..] = readers.each_mut().map(frame);
+    assert!(first.decode().len() > 100);
     for other in others {
         assert!(first.shares_bytes_with(&other));
     }
@@ -444,7 +461,7 @@ fn a_book_has_so_many_views_and_no_more() {
         let mut reader = venue
             .subscribe(&books(DEPTH, depth, Delivery::Lossless))
             .expect("a good request");
-        let Event::Subscribed(subscribed) = frame(&mut reader).decode() else {
+        let Event::Subscribed(subscribed) = message(&mut reader) else {
             panic!("the first message")
         };
         assert_eq!(subscribed.statuses[0].reason(), expected, "depth {depth}");
@@ -538,7 +555,8 @@ fn who_is_welcomed_to_a_new_book_may_be_faster_than_the_writer() {
     let mut messages = std::iter::from_fn(|| match subscription.read() {
         Next::Frame(frame) => Some(frame.decode()),
         Next::Idle | Next::Ended(_) => None,
-    });
+    })
+    .flatten();
     let snapshot = messages.find_map(|event| match event {
         Event::Snapshot(snapshot) => Some(snapshot),
         _ => None,

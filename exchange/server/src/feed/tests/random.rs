@@ -7,6 +7,7 @@ use optivex_proto::v1::{BookView, Delivery, ErrorReason};
 use proptest::prelude::*;
 
 use super::super::FeedSettings;
+use super::super::log::SEGMENT_BYTES;
 use super::receiver::{End, Held, Receiver, books};
 use super::venue::Venue;
 
@@ -33,6 +34,7 @@ enum Step {
     Subscribe {
         kind: usize,
         symbols: u8,
+        chunk_bytes: usize,
     },
     Poll {
         reader: usize,
@@ -58,7 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::List),
         10 => Just(Step::Publish),
         5 => Just(Step::Tick),
-        3 => (0..KINDS.len(), any::<u8>()).prop_map(|(kind, symbols)| Step::Subscribe { kind, symbols }),
+        3 => (0..KINDS.len(), any::<u8>(), prop_oneof![Just(1), Just(100), Just(SEGMENT_BYTES)])
+            .prop_map(|(kind, symbols, chunk_bytes)| Step::Subscribe { kind, symbols, chunk_bytes }),
         20 => (any::<usize>(), prop_oneof![0..4usize, 0..40usize, Just(usize::MAX)])
             .prop_map(|(reader, max)| Step::Poll { reader, max }),
         1 => any::<usize>().prop_map(Step::Leave),
@@ -114,7 +117,11 @@ fn run(steps: &[Step], settings: &FeedSettings) {
             }
             Step::Publish => venue.publish(),
             Step::Tick => venue.tick(),
-            Step::Subscribe { kind, symbols } => {
+            Step::Subscribe {
+                kind,
+                symbols,
+                chunk_bytes,
+            } => {
                 let (view, depth, delivery) = KINDS[kind];
                 let mut request = books(view, depth, delivery);
                 if symbols % 2 == 1 {
@@ -122,7 +129,11 @@ fn run(steps: &[Step], settings: &FeedSettings) {
                     request.symbols = named.map(|book| format!("B{book}")).collect();
                     request.symbols.push("NONE".to_owned());
                 }
-                readers.push(Receiver::new(&mut venue, request));
+                let mut reader = Receiver::new(&mut venue, request);
+                if let Some(subscription) = &mut reader.subscription {
+                    subscription.set_chunk_bytes(chunk_bytes);
+                }
+                readers.push(reader);
             }
             Step::Poll { reader, max } => {
                 if !readers.is_empty() {

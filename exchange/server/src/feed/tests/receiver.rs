@@ -101,14 +101,18 @@ impl Receiver {
         self.poll(venue, usize::MAX)
     }
 
-    /// Reads at most so many messages.
+    /// Reads so many times: at most so many messages, if the subscription sends them one by one.
     pub(super) fn poll(&mut self, venue: &Venue, max: usize) -> End {
         for _ in 0..max {
             let Some(subscription) = &mut self.subscription else {
                 return End::TooSlow;
             };
             match subscription.read() {
-                Next::Frame(frame) => self.take(venue, frame.decode()),
+                Next::Frame(frame) => {
+                    for event in frame.decode() {
+                        self.take(venue, event);
+                    }
+                }
                 Next::Idle => {
                     assert!(self.gap.is_none(), "a gap without a snapshot");
                     return End::Idle;

@@ -13,6 +13,7 @@ use optivex_journal::EventSink;
 use optivex_proto::v1::subscribe_order_books_response::Event;
 use optivex_proto::v1::{self, BookView, Delivery};
 
+use super::super::log::SEGMENT_BYTES;
 use super::super::{Feed, FeedSettings, Next, Subscription, Turn, checksum};
 use super::receiver::books;
 use super::venue::Venue;
@@ -76,32 +77,34 @@ fn read(mut subscription: Subscription, last_event_seq: &AtomicU64, rest_every: 
         if messages % rest_every == 0 {
             thread::yield_now();
         }
-        match frame.decode() {
-            Event::Subscribed(_) | Event::Gap(_) | Event::TopOfBook(_) => {}
-            Event::Snapshot(snapshot) => {
-                let mut book = Book {
-                    book_seq: snapshot.book_seq,
-                    ..Book::default()
-                };
-                book.set(snapshot.bids, snapshot.asks);
-                held.insert(snapshot.symbol, book);
-            }
-            Event::Update(update) => {
-                let book = held.get_mut(&update.symbol).expect("a snapshot before an update");
-                assert_eq!(update.prev_book_seq, book.book_seq);
-                book.book_seq = update.book_seq;
-                book.set(update.bids, update.asks);
-            }
-            Event::Heartbeat(heartbeat) => {
-                for state in &heartbeat.books {
-                    let book = &held[&state.symbol];
-                    assert_eq!((state.book_seq, state.checksum), (book.book_seq, book.checksum()));
+        for event in frame.decode() {
+            match event {
+                Event::Subscribed(_) | Event::Gap(_) | Event::TopOfBook(_) => {}
+                Event::Snapshot(snapshot) => {
+                    let mut book = Book {
+                        book_seq: snapshot.book_seq,
+                        ..Book::default()
+                    };
+                    book.set(snapshot.bids, snapshot.asks);
+                    held.insert(snapshot.symbol, book);
                 }
-                if heartbeat.event_seq == last_event_seq.load(Ordering::Acquire) {
-                    let end = held
-                        .iter()
-                        .map(|(symbol, book)| (symbol.clone(), (book.book_seq, book.checksum())));
-                    return end.collect();
+                Event::Update(update) => {
+                    let book = held.get_mut(&update.symbol).expect("a snapshot before an update");
+                    assert_eq!(update.prev_book_seq, book.book_seq);
+                    book.book_seq = update.book_seq;
+                    book.set(update.bids, update.asks);
+                }
+                Event::Heartbeat(heartbeat) => {
+                    for state in &heartbeat.books {
+                        let book = &held[&state.symbol];
+                        assert_eq!((state.book_seq, state.checksum), (book.book_seq, book.checksum()));
+                    }
+                    if heartbeat.event_seq == last_event_seq.load(Ordering::Acquire) {
+                        let end = held
+                            .iter()
+                            .map(|(symbol, book)| (symbol.clone(), (book.book_seq, book.checksum())));
+                        return end.collect();
+                    }
                 }
             }
         }
@@ -126,7 +129,8 @@ fn readers_keep_up_with_a_writer_on_another_thread() {
         for reader in 0..8 {
             let (depth, delivery) = kinds[reader % kinds.len()];
             let subscription = venue.subscribe(&books(BookView::PriceDepth, depth, delivery));
-            let (subscription, last_event_seq) = (subscription.expect("a good request"), &last_event_seq);
+            let (mut subscription, last_event_seq) = (subscription.expect("a good request"), &last_event_seq);
+            subscription.set_chunk_bytes([1, 100, SEGMENT_BYTES][reader % 3]);
             let thread = scope.spawn(move || read(subscription, last_event_seq, 1 + reader * 7));
             readers.push((depth, thread));
         }

@@ -95,50 +95,70 @@ fn what_is_refused_is_told_with_its_line() {
             "inventory.yaml:26:12: roles.uat.slots: not 1 to 64 slots",
         ),
         (
+            "settings: {}",
+            "settings: {limits: {wall_seconds: 1}}",
+            "inventory.yaml:28:24: roles.uat.settings.limits: wall_seconds must leave time",
+        ),
+        (
+            "settings: {}",
+            "settings: {limits: {wall_secs: 600}}",
+            "inventory.yaml:28:25: roles.uat.settings.limits: unknown field `wall_secs`",
+        ),
+        (
+            "settings: {}",
+            "settings: {tests: {arguments: [--stage, \"a\\nb\"]}}",
+            "inventory.yaml:28:45: roles.uat.settings.tests.arguments[1]: not an argument",
+        ),
+        (
+            "settings: {}",
+            "settings: {scoreboard: index.html}",
+            "inventory.yaml:28:28: roles.uat.settings.scoreboard: not a whole path",
+        ),
+        (
             "  - id: bob",
             "  - id: Bob",
-            "inventory.yaml:38:9: participants[1].id: not a name",
+            "inventory.yaml:39:9: participants[1].id: not a name",
         ),
         (
             "  - id: bob",
             "  - id: root;id",
-            "inventory.yaml:38:9: participants[1].id: not a name",
+            "inventory.yaml:39:9: participants[1].id: not a name",
         ),
         (
             "  - id: bob",
             "  - id: alice",
-            "inventory.yaml:38:9: participants[1].id: the id alice is taken by participants[0]",
+            "inventory.yaml:39:9: participants[1].id: the id alice is taken by participants[0]",
         ),
         (
             "  - id: bob",
             "  - id: uat",
-            "inventory.yaml:38:9: participants[1].id: the id uat is taken by uat[0]",
+            "inventory.yaml:39:9: participants[1].id: the id uat is taken by uat[0]",
         ),
         // Who could be root with their keys.
         (
             "  - id: bob",
             "  - id: root",
-            "inventory.yaml:38:9: participants[1].id: root is an account that systems have",
+            "inventory.yaml:39:9: participants[1].id: root is an account that systems have",
         ),
         (
             "  - id: bob",
             "  - id: ec2-user",
-            "inventory.yaml:38:9: participants[1].id: ec2-user is an account that systems have",
+            "inventory.yaml:39:9: participants[1].id: ec2-user is an account that systems have",
         ),
         (
             "      login: debian",
             "      login: bob",
-            "inventory.yaml:38:9: participants[1].id: bob is who sets the machine up",
+            "inventory.yaml:39:9: participants[1].id: bob is who sets the machine up",
         ),
         (
             "  login: admin ",
             "  login: alice ",
-            "inventory.yaml:33:9: participants[0].id: alice is who sets the machine up",
+            "inventory.yaml:34:9: participants[0].id: alice is who sets the machine up",
         ),
         (
             "      host_key: ssh-ed25519",
             "      # ssh-ed25519",
-            "inventory.yaml:41:7: participants[1].machine: missing field `host_key`, and no machine is trusted blindly: ask",
+            "inventory.yaml:42:7: participants[1].machine: missing field `host_key`, and no machine is trusted blindly: ask",
         ),
         (
             "[203.0.113.0/24]",
@@ -154,27 +174,27 @@ fn what_is_refused_is_told_with_its_line() {
         (
             "    uat: uat ",
             "    uat: prod ",
-            "inventory.yaml:37:10: participants[0].uat: alice deploys to prod, which is no id under uat:",
+            "inventory.yaml:38:10: participants[0].uat: alice deploys to prod, which is no id under uat:",
         ),
         (
             "[ssh-ed25519 AAAA",
             "[ssh-ed448 AAAA",
-            "inventory.yaml:39:12: participants[1].keys[0]: no public key of OpenSSH",
+            "inventory.yaml:40:12: participants[1].keys[0]: no public key of OpenSSH",
         ),
         (
             "branch: alice",
             "branch: a..b",
-            "inventory.yaml:36:13: participants[0].branch: not the name of a branch",
+            "inventory.yaml:37:13: participants[0].branch: not the name of a branch",
         ),
         (
             "address: 192.0.2.7",
             "address: -oProxyCommand=id",
-            "inventory.yaml:41:16: participants[1].machine.address: not an IP",
+            "inventory.yaml:42:16: participants[1].machine.address: not an IP",
         ),
         (
             "template: {}",
             "template: {url: ftp://x}",
-            "inventory.yaml:45:17: template.url: not the URL of a git repository",
+            "inventory.yaml:46:17: template.url: not the URL of a git repository",
         ),
         (
             "template: {}",
