@@ -105,9 +105,7 @@ impl OrderBook {
 
     /// Totals at a price.
     pub fn level(&self, side: Side, price_e4: i64) -> Option<Level> {
-        if !self.levels.is_price(price_e4) {
-            return None;
-        }
+        self.levels.ticks(price_e4)?;
         Some(self.levels.level(side, price_e4)?.total())
     }
 
@@ -150,11 +148,14 @@ impl OrderBook {
         price_e4: i64,
         reports: &mut Vec<BookReport>,
     ) {
-        if !self.levels.is_price(price_e4) || !is_quantity(quantity) || self.orders.ids_exhausted() {
+        let Some(ticks) = self.levels.ticks(price_e4) else {
+            return refuse(OrderId(0), reports);
+        };
+        if !is_quantity(quantity) || self.orders.ids_exhausted() {
             return refuse(OrderId(0), reports);
         }
         let order = self.orders.next_id();
-        let mut report = BookReport {
+        reports.push(BookReport {
             kind: BookReportKind::Accepted,
             side,
             quantity,
@@ -162,20 +163,25 @@ impl OrderBook {
             order,
             resting: OrderId(0),
             open: quantity,
-        };
-        reports.push(report);
+        });
         let open = self.take(side, order, quantity, price_e4, reports);
         if open > 0 && remainder == Remainder::Rests {
             let slot = self.orders.put(order, UserId(0), NIL, ());
-            self.levels.append(self.orders.nodes(), slot, side, price_e4, open);
+            self.levels
+                .append_at(self.orders.nodes(), slot, side, (price_e4, ticks), open);
             return;
         }
         self.orders.release(order);
         if open > 0 {
-            report.kind = BookReportKind::Cancelled;
-            report.quantity = open;
-            report.open = 0;
-            reports.push(report);
+            reports.push(BookReport {
+                kind: BookReportKind::Cancelled,
+                side,
+                quantity: open,
+                price_e4,
+                order,
+                resting: OrderId(0),
+                open: 0,
+            });
         }
     }
 
@@ -203,9 +209,9 @@ impl OrderBook {
         let Some(slot) = self.orders.find(order) else {
             return refuse(order, reports);
         };
-        if !self.levels.is_price(price_e4) || !is_quantity(quantity) {
+        let Some(ticks) = self.levels.ticks(price_e4).filter(|_| is_quantity(quantity)) else {
             return refuse(order, reports);
-        }
+        };
         let node = *self.orders.node(slot);
         let side = node.level.side();
         reports.push(BookReport {
@@ -225,7 +231,8 @@ impl OrderBook {
         match self.take(side, order, quantity, price_e4, reports) {
             0 => self.orders.release(order),
             open => {
-                self.levels.append(self.orders.nodes(), slot, side, price_e4, open);
+                self.levels
+                    .append_at(self.orders.nodes(), slot, side, (price_e4, ticks), open);
             }
         }
     }

@@ -25,6 +25,8 @@ const NODES_FREE: usize = 4;
 const LEVELS_PER_NODE: usize = 12;
 /// Levels that make a region worth a node.
 const LEVELS_PER_REGION: usize = 12;
+/// Nodes up to which a page stays when it is empty: the touch may lie at the end of a chunk, and come and go.
+const NODES_KEPT: usize = 3;
 /// Regions that stay when they are empty.
 const REGIONS_KEPT: usize = 2;
 /// Regions that are found without a search.
@@ -50,6 +52,14 @@ const NOWHERE: Recent = Recent {
     region: i64::MAX,
     node: 0,
 };
+
+/// Where the level of a rank is kept, as found once for all that is done there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    rank: i64,
+    /// Its page if that is at hand, or [`NIL`].
+    page: u32,
+}
 
 /// Levels of one side by rank.
 #[derive(Debug)]
@@ -163,12 +173,19 @@ impl Ladder {
         self.len
     }
 
-    /// The level of a rank, or [`NIL`].
+    /// Where the level of a rank is or would be.
     #[inline(always)]
-    pub(crate) fn get(&self, rank: i64) -> u32 {
-        match self.page_at_hand(rank) {
-            NIL => self.get_elsewhere(rank),
-            page => self.places[page as usize][place_of(rank)],
+    pub(crate) fn place(&self, rank: i64) -> Place {
+        let page = self.page_at_hand(rank);
+        Place { rank, page }
+    }
+
+    /// The level at a place, or [`NIL`].
+    #[inline(always)]
+    pub(crate) fn get(&self, place: Place) -> u32 {
+        match place.page {
+            NIL => self.get_elsewhere(place.rank),
+            page => self.places[page as usize][place_of(place.rank)],
         }
     }
 
@@ -180,13 +197,13 @@ impl Ladder {
         }
     }
 
-    /// Adds the level of a rank that has none.
+    /// Adds the level at a place that has none.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, rank: i64, level: u32) {
+    pub(crate) fn insert(&mut self, place: Place, level: u32) {
         self.len += 1;
-        match self.page_at_hand(rank) {
-            NIL => self.insert_elsewhere(rank, level),
-            page => self.set(page, place_of(rank), level),
+        match place.page {
+            NIL => self.insert_elsewhere(place.rank, level),
+            page => self.fill(page, place.rank, level),
         }
     }
 
@@ -196,17 +213,17 @@ impl Ladder {
             NIL => {
                 self.far.insert(rank, level);
             }
-            page => self.set(page, place_of(rank), level),
+            page => self.fill(page, rank, level),
         }
     }
 
-    /// Removes the level of a rank that has one.
+    /// Removes the level at a place that has one.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, rank: i64) {
+    pub(crate) fn remove(&mut self, place: Place) {
         self.len -= 1;
-        match self.page_at_hand(rank) {
-            NIL => self.remove_elsewhere(rank),
-            page => self.clear(page, rank),
+        match place.page {
+            NIL => self.remove_elsewhere(place.rank),
+            page => self.clear(page, place.rank),
         }
     }
 
@@ -220,10 +237,11 @@ impl Ladder {
         }
     }
 
-    /// The next worse level than a rank, with its rank.
+    /// The next worse level than a place, with its rank. The place may be one that was just emptied: then
+    /// its page holds nothing, even if it was given back.
     #[inline(always)]
-    pub(crate) fn after(&self, rank: i64) -> Option<(i64, u32)> {
-        let page = self.page_at_hand(rank);
+    pub(crate) fn after(&self, place: Place) -> Option<(i64, u32)> {
+        let Place { rank, page } = place;
         if page != NIL
             && let Some(place) = self.taken[page as usize].after(place_of(rank))
         {
@@ -312,7 +330,7 @@ impl Ladder {
 
     /// The best level, with its rank.
     pub(crate) fn first(&self) -> Option<(i64, u32)> {
-        self.after(i64::MIN)
+        self.after(self.place(i64::MIN))
     }
 
     /// The page of a rank if that is found without a search, or [`NIL`].
@@ -397,24 +415,46 @@ impl Ladder {
         self.taken[node as usize].set(place);
     }
 
-    /// Clears a rank's place in its page, and gives back what is empty then.
+    /// Fills a rank's place in its page.
+    #[inline(always)]
+    fn fill(&mut self, page: u32, rank: i64, level: u32) {
+        if self.taken[page as usize].summary == 0 {
+            self.page_filled(rank);
+        }
+        self.set(page, place_of(rank), level);
+    }
+
+    #[cold]
+    fn page_filled(&mut self, rank: i64) {
+        let node = self.region(region_of(rank));
+        self.taken[node as usize].set(chunk_of(rank));
+    }
+
+    /// Clears a rank's place in its page.
     #[inline(always)]
     fn clear(&mut self, page: u32, rank: i64) {
         self.places[page as usize][place_of(rank)] = NIL;
         let taken = &mut self.taken[page as usize];
         taken.clear(place_of(rank));
         if taken.summary == 0 {
-            self.release(page, rank);
+            self.page_emptied(page, rank);
         }
     }
 
-    fn release(&mut self, page: u32, rank: i64) {
-        self.vacant.push(page);
+    /// Tells a region of its empty page, and gives back what is empty, if more than a little is kept.
+    #[cold]
+    fn page_emptied(&mut self, page: u32, rank: i64) {
         let region = region_of(rank);
         let node = self.region(region);
-        self.places[node as usize][chunk_of(rank)] = NIL;
         self.taken[node as usize].clear(chunk_of(rank));
+        if self.places.len() - self.vacant.len() <= NODES_KEPT {
+            return;
+        }
+        self.vacant.push(page);
+        self.places[node as usize][chunk_of(rank)] = NIL;
         if self.taken[node as usize].summary == 0 && self.regions.len() > REGIONS_KEPT {
+            let kept = self.places[node as usize].iter_mut().filter(|page| **page != NIL);
+            self.vacant.extend(kept.map(|page| std::mem::replace(page, NIL)));
             self.vacant.push(node);
             self.regions.remove(&region);
             let recent = &mut self.recent[region as usize % RECENT];
@@ -452,22 +492,22 @@ mod tests {
             let mut model = BTreeMap::new();
             for (level, (rank, remove)) in steps.into_iter().enumerate() {
                 match model.remove(&rank) {
-                    Some(_) if remove > 0 => ladder.remove(rank),
+                    Some(_) if remove > 0 => ladder.remove(ladder.place(rank)),
                     Some(level) => {
                         model.insert(rank, level);
                     }
                     None => {
-                        ladder.insert(rank, level as u32);
+                        ladder.insert(ladder.place(rank), level as u32);
                         model.insert(rank, level as u32);
                     }
                 }
                 if remove == 2 && let Some((first, _)) = model.pop_first() {
-                    ladder.remove(first);
+                    ladder.remove(ladder.place(first));
                 }
                 prop_assert_eq!(ladder.len(), model.len());
-                prop_assert_eq!(ladder.get(rank), model.get(&rank).copied().unwrap_or(NIL));
+                prop_assert_eq!(ladder.get(ladder.place(rank)), model.get(&rank).copied().unwrap_or(NIL));
                 let after = model.range(rank + 1..).next().map(|(rank, level)| (*rank, *level));
-                prop_assert_eq!(ladder.after(rank), after);
+                prop_assert_eq!(ladder.after(ladder.place(rank)), after);
                 let before = model.range(..rank).next_back().map(|(rank, level)| (*rank, *level));
                 prop_assert_eq!(ladder.before(rank), before);
                 prop_assert_eq!(ladder.first(), model.first_key_value().map(|(rank, level)| (*rank, *level)));
@@ -476,7 +516,7 @@ mod tests {
             let mut next = ladder.first();
             while let Some((rank, level)) = next {
                 all.push((rank, level));
-                next = ladder.after(rank);
+                next = ladder.after(ladder.place(rank));
             }
             prop_assert_eq!(all, model.into_iter().collect::<Vec<_>>());
         }

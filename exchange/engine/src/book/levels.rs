@@ -1,15 +1,15 @@
 //! Price levels of both sides, each a FIFO of resting orders with exact totals.
 
-use crate::book::ladder::Ladder;
+use crate::book::ladder::{Ladder, Place};
 use crate::order::{NIL, Node, Orders, grow};
 use crate::types::{Level, OrderId, PRICE_E4_MAX, Side};
 
-/// Where a price stands in a side's priority: lower is better.
-#[inline]
-pub(crate) fn rank(side: Side, price_e4: i64) -> i64 {
+/// Where a price, in 1e-4 or in ticks, stands in a side's priority: lower is better.
+#[inline(always)]
+pub(crate) fn rank(side: Side, price: i64) -> i64 {
     match side {
-        Side::Buy => -price_e4,
-        Side::Sell => price_e4,
+        Side::Buy => -price,
+        Side::Sell => price,
     }
 }
 
@@ -75,13 +75,14 @@ impl LevelId {
     }
 }
 
-/// Counts prices in ticks. Prices are multiples of the tick, so a division is a shift and a
+/// Counts prices in ticks. Prices are multiples of the tick, so a division is a rotation and a
 /// multiplication by the inverse of the tick's odd part modulo 2^64.
 #[derive(Clone, Copy, Debug)]
 struct Ticks {
     size_e4: i64,
     /// Ticks in the highest price.
     count_max: i64,
+    lowest_e4: i64,
     shift: u32,
     inverse: i64,
 }
@@ -95,26 +96,31 @@ impl Ticks {
         for _ in 0..5 {
             inverse = inverse.wrapping_mul(2_i64.wrapping_sub(odd.wrapping_mul(inverse)));
         }
+        let count_max = PRICE_E4_MAX / size_e4;
         Self {
             size_e4,
-            count_max: PRICE_E4_MAX / size_e4,
+            count_max,
+            lowest_e4: -count_max * size_e4,
             shift,
             inverse,
         }
     }
 
-    #[inline]
+    /// Ticks in a multiple of the tick.
+    #[inline(always)]
     fn count(self, price_or_rank_e4: i64) -> i64 {
         (price_or_rank_e4 >> self.shift).wrapping_mul(self.inverse)
     }
 
-    /// Whether a price is a multiple of the tick and within the bounds of prices: the product above is
-    /// as small as a quotient only if it is one.
-    #[inline]
-    fn is_price(self, price_e4: i64) -> bool {
-        let between = (1 << self.shift) - 1;
-        let count = self.count(price_e4);
-        price_e4 & between == 0 && (-self.count_max..=self.count_max).contains(&count)
+    /// Ticks in any price; none if it is no multiple of the tick, or out of the bounds of prices. What stands
+    /// above the lowest price is, without its sign, as small as a quotient only if it is one: multiplied and
+    /// rotated like this, 64-bit numbers change places, and the multiples take those of the quotients
+    /// (Granlund and Montgomery, "Division by invariant integers using multiplication", 9).
+    #[inline(always)]
+    fn checked_count(self, price_e4: i64) -> Option<i64> {
+        let above = price_e4.wrapping_sub(self.lowest_e4).wrapping_mul(self.inverse);
+        let number = (above as u64).rotate_right(self.shift);
+        (number <= 2 * self.count_max as u64).then(|| number as i64 - self.count_max)
     }
 
     #[inline]
@@ -161,7 +167,18 @@ impl HalfBook {
     }
 
     #[inline(always)]
-    fn open_level(&mut self, ticks: Ticks, rank_e4: i64, level: BookLevel) -> u32 {
+    fn place(&self, ticks: Ticks, side: Side, price_e4: i64) -> Place {
+        self.ladder.place(ticks.count(rank(side, price_e4)))
+    }
+
+    /// The level at a price, or [`NIL`].
+    #[inline(always)]
+    fn at(&self, ticks: Ticks, side: Side, price_e4: i64) -> u32 {
+        self.ladder.get(self.place(ticks, side, price_e4))
+    }
+
+    #[inline(always)]
+    fn open_level(&mut self, place: Place, rank_e4: i64, level: BookLevel) -> u32 {
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.levels[at as usize] = level;
@@ -173,7 +190,7 @@ impl HalfBook {
                 (self.levels.len() - 1) as u32
             }
         };
-        self.ladder.insert(ticks.count(rank_e4), at);
+        self.ladder.insert(place, at);
         if rank_e4 < self.best_rank {
             (self.best, self.best_rank) = (at, rank_e4);
         }
@@ -182,11 +199,11 @@ impl HalfBook {
 
     #[inline(always)]
     fn close_level(&mut self, ticks: Ticks, rank_e4: i64, at: u32) {
-        let rank = ticks.count(rank_e4);
-        self.ladder.remove(rank);
+        let place = self.ladder.place(ticks.count(rank_e4));
+        self.ladder.remove(place);
         self.vacant.push(at);
         if at == self.best {
-            (self.best, self.best_rank) = match self.ladder.after(rank) {
+            (self.best, self.best_rank) = match self.ladder.after(place) {
                 Some((rank, at)) => (at, ticks.e4(rank)),
                 None => (NIL, i64::MAX),
             };
@@ -210,10 +227,10 @@ impl Levels {
         }
     }
 
-    /// Whether a price is a multiple of the tick and within the bounds of prices.
-    #[inline]
-    pub(crate) fn is_price(&self, price_e4: i64) -> bool {
-        self.ticks.is_price(price_e4)
+    /// A price in ticks; none if it is no multiple of the tick, or out of the bounds of prices.
+    #[inline(always)]
+    pub(crate) fn ticks(&self, price_e4: i64) -> Option<i64> {
+        self.ticks.checked_count(price_e4)
     }
 
     /// Where the best level of a side stands; above all ranks if there is none.
@@ -233,7 +250,7 @@ impl Levels {
     #[inline]
     pub(crate) fn level(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
         let half = &self.halves[index(side)];
-        let at = half.ladder.get(self.ticks.count(rank(side, price_e4)));
+        let at = half.at(self.ticks, side, price_e4);
         half.levels.get(at as usize)
     }
 
@@ -245,7 +262,7 @@ impl Levels {
         let level = &half.levels[at as usize];
         // It may have gone, and another have come in its place, and the price have come back elsewhere.
         if level.order_count == 0 || level.price_e4 != price_e4 {
-            at = half.ladder.get(self.ticks.count(rank(id.side(), price_e4)));
+            at = half.at(self.ticks, id.side(), price_e4);
         }
         match half.levels.get_mut(at as usize) {
             Some(level) => {
@@ -277,7 +294,7 @@ impl Levels {
         let mut next = half.ladder.first();
         std::iter::from_fn(move || {
             let (rank, at) = next?;
-            next = half.ladder.after(rank);
+            next = half.ladder.after(half.ladder.place(rank));
             Some(&half.levels[at as usize])
         })
     }
@@ -285,7 +302,7 @@ impl Levels {
     /// The nearest level that is worse than a price.
     pub(crate) fn next_worse(&self, side: Side, price_e4: i64) -> Option<&BookLevel> {
         let half = &self.halves[index(side)];
-        let (_, at) = half.ladder.after(self.ticks.count(rank(side, price_e4)))?;
+        let (_, at) = half.ladder.after(half.place(self.ticks, side, price_e4))?;
         Some(&half.levels[at as usize])
     }
 
@@ -299,9 +316,23 @@ impl Levels {
     /// Puts an order with so many open lots behind all others at a price.
     #[inline(always)]
     pub(crate) fn append(&mut self, nodes: &mut [Node], slot: u32, side: Side, price_e4: i64, open: u32) -> LevelId {
-        let rank_e4 = rank(side, price_e4);
+        let ticks = self.ticks.count(price_e4);
+        self.append_at(nodes, slot, side, (price_e4, ticks), open)
+    }
+
+    /// The same at a price that is also given in ticks.
+    #[inline(always)]
+    pub(crate) fn append_at(
+        &mut self,
+        nodes: &mut [Node],
+        slot: u32,
+        side: Side,
+        (price_e4, ticks): (i64, i64),
+        open: u32,
+    ) -> LevelId {
         let half = &mut self.halves[index(side)];
-        let mut at = half.ladder.get(self.ticks.count(rank_e4));
+        let place = half.ladder.place(rank(side, ticks));
+        let mut at = half.ladder.get(place);
         let mut before = NIL;
         if at == NIL {
             let level = BookLevel {
@@ -312,7 +343,7 @@ impl Levels {
                 tail: slot,
                 noted: false,
             };
-            at = half.open_level(self.ticks, rank_e4, level);
+            at = half.open_level(place, rank(side, price_e4), level);
         } else {
             let level = &mut half.levels[at as usize];
             level.quantity += i64::from(open);
@@ -457,7 +488,7 @@ mod tests {
             let ticks = Ticks::new(size);
             let is_price = |price: i64| price % size == 0 && (-PRICE_E4_MAX..=PRICE_E4_MAX).contains(&price);
             for price in [price, size * times, size * times + 1] {
-                prop_assert_eq!(ticks.is_price(price), is_price(price));
+                prop_assert_eq!(ticks.checked_count(price), is_price(price).then(|| price / size));
                 if is_price(price) {
                     prop_assert_eq!(ticks.count(price), price / size);
                 }
