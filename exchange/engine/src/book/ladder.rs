@@ -40,6 +40,14 @@ struct Taken {
     words: [u64; WORDS],
 }
 
+/// A region, or a page.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    taken: Taken,
+    /// Nodes in a region, levels in a page; [`NIL`] for none.
+    places: [u32; PLACES],
+}
+
 /// A region and its node.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
@@ -56,9 +64,17 @@ const NOWHERE: Recent = Recent {
 /// Where the level of a rank is kept, as found once for all that is done there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    rank: i64,
+    pub(crate) rank: i64,
     /// Its page if that is at hand, or [`NIL`].
     page: u32,
+}
+
+impl Place {
+    /// Of no level.
+    pub(crate) const NOWHERE: Self = Self {
+        rank: i64::MAX,
+        page: NIL,
+    };
 }
 
 /// Levels of one side by rank.
@@ -66,9 +82,7 @@ pub(crate) struct Place {
 pub(crate) struct Ladder {
     /// Regions by the low bits of their number: the first place to look, and most often the last.
     recent: [Recent; RECENT],
-    /// What is at the places of each node, [`NIL`] for nothing: nodes in a region, levels in a page.
-    places: Vec<[u32; PLACES]>,
-    taken: Vec<Taken>,
+    nodes: Vec<Node>,
     /// Nodes without anything in them.
     vacant: Vec<u32>,
     regions: BTreeMap<i64, u32>,
@@ -154,13 +168,26 @@ impl Taken {
     }
 }
 
+impl Node {
+    #[inline(always)]
+    fn set(&mut self, place: usize, to: u32) {
+        self.places[place] = to;
+        self.taken.set(place);
+    }
+
+    #[inline(always)]
+    fn clear(&mut self, place: usize) {
+        self.places[place] = NIL;
+        self.taken.clear(place);
+    }
+}
+
 impl Ladder {
     /// Without levels.
     pub(crate) fn new() -> Self {
         Self {
             recent: [NOWHERE; RECENT],
-            places: Vec::new(),
-            taken: Vec::new(),
+            nodes: Vec::new(),
             vacant: Vec::new(),
             regions: BTreeMap::new(),
             far: BTreeMap::new(),
@@ -183,9 +210,10 @@ impl Ladder {
     /// The level at a place, or [`NIL`].
     #[inline(always)]
     pub(crate) fn get(&self, place: Place) -> u32 {
-        match place.page {
-            NIL => self.get_elsewhere(place.rank),
-            page => self.places[page as usize][place_of(place.rank)],
+        // That NIL is no page is part of the check of bounds, here and below.
+        match self.nodes.get(place.page as usize) {
+            Some(page) => page.places[place_of(place.rank)],
+            None => self.get_elsewhere(place.rank),
         }
     }
 
@@ -193,103 +221,113 @@ impl Ladder {
     fn get_elsewhere(&self, rank: i64) -> u32 {
         match self.page(rank) {
             NIL => self.far.get(&rank).copied().unwrap_or(NIL),
-            page => self.places[page as usize][place_of(rank)],
+            page => self.nodes[page as usize].places[place_of(rank)],
         }
     }
 
-    /// Adds the level at a place that has none.
+    /// Adds the level at a place that has none; tells where it is now.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, place: Place, level: u32) {
+    pub(crate) fn insert(&mut self, place: Place, level: u32) -> Place {
         self.len += 1;
-        match place.page {
-            NIL => self.insert_elsewhere(place.rank, level),
-            page => self.fill(page, place.rank, level),
+        match self.nodes.get_mut(place.page as usize) {
+            Some(page) if page.taken.summary != 0 => {
+                page.set(place_of(place.rank), level);
+                place
+            }
+            _ => self.insert_elsewhere(place.rank, level),
         }
     }
 
     #[cold]
-    fn insert_elsewhere(&mut self, rank: i64, level: u32) {
-        match self.page_for(rank) {
-            NIL => {
-                self.far.insert(rank, level);
-            }
-            page => self.fill(page, rank, level),
+    fn insert_elsewhere(&mut self, rank: i64, level: u32) -> Place {
+        let page = self.page_for(rank);
+        if page == NIL {
+            self.far.insert(rank, level);
+        } else {
+            let node = self.region(region_of(rank));
+            self.nodes[node as usize].taken.set(chunk_of(rank));
+            self.nodes[page as usize].set(place_of(rank), level);
         }
+        Place { rank, page }
     }
 
     /// Removes the level at a place that has one.
     #[inline(always)]
     pub(crate) fn remove(&mut self, place: Place) {
         self.len -= 1;
-        match place.page {
-            NIL => self.remove_elsewhere(place.rank),
-            page => self.clear(page, place.rank),
+        match self.nodes.get_mut(place.page as usize) {
+            Some(page) => {
+                page.clear(place_of(place.rank));
+                if page.taken.summary == 0 {
+                    self.page_emptied(place.page, place.rank);
+                }
+            }
+            None => self.remove_elsewhere(place.rank),
         }
     }
 
     #[cold]
     fn remove_elsewhere(&mut self, rank: i64) {
-        match self.page(rank) {
-            NIL => {
-                self.far.remove(&rank);
-            }
-            page => self.clear(page, rank),
+        let page = self.page(rank);
+        if page == NIL {
+            self.far.remove(&rank);
+            return;
+        }
+        self.nodes[page as usize].clear(place_of(rank));
+        if self.nodes[page as usize].taken.summary == 0 {
+            self.page_emptied(page, rank);
         }
     }
 
-    /// The next worse level than a place, with its rank. The place may be one that was just emptied: then
+    /// The next worse level than a place, and where it is. The place may be one that was just emptied: then
     /// its page holds nothing, even if it was given back.
     #[inline(always)]
-    pub(crate) fn after(&self, place: Place) -> Option<(i64, u32)> {
-        let Place { rank, page } = place;
-        if page != NIL
-            && let Some(place) = self.taken[page as usize].after(place_of(rank))
+    pub(crate) fn after(&self, place: Place) -> Option<(Place, u32)> {
+        if let Some(page) = self.nodes.get(place.page as usize)
+            && let Some(next) = page.taken.after(place_of(place.rank))
         {
-            let rank = rank - place_of(rank) as i64 + place as i64;
-            return Some((rank, self.places[page as usize][place]));
+            let rank = place.rank - place_of(place.rank) as i64 + next as i64;
+            return Some((Place { rank, ..place }, page.places[next]));
         }
-        self.after_elsewhere(rank)
+        self.after_elsewhere(place.rank)
     }
 
-    fn after_elsewhere(&self, rank: i64) -> Option<(i64, u32)> {
-        let near = self.near_after(rank);
-        if self.far.is_empty() {
-            return near;
+    fn after_elsewhere(&self, rank: i64) -> Option<(Place, u32)> {
+        let mut next = self.near_after(rank);
+        if !self.far.is_empty() {
+            let far = self.far.range((Excluded(rank), Unbounded)).next();
+            let far = far.map(|(rank, level)| (*rank, *level));
+            next = [next, far].into_iter().flatten().min();
         }
-        let far = self.far.range((Excluded(rank), Unbounded)).next();
-        let far = far.map(|(rank, level)| (*rank, *level));
-        match (near, far) {
-            (Some(near), Some(far)) => Some(near.min(far)),
-            (near, far) => near.or(far),
-        }
+        next.map(|(rank, level)| (self.place(rank), level))
     }
 
     fn near_after(&self, rank: i64) -> Option<(i64, u32)> {
         let region = region_of(rank);
         let node = self.region(region);
         if node != NIL {
-            let page = self.places[node as usize][chunk_of(rank)];
+            let page = self.nodes[node as usize].places[chunk_of(rank)];
             if page != NIL
-                && let Some(place) = self.taken[page as usize].after(place_of(rank))
+                && let Some(place) = self.nodes[page as usize].taken.after(place_of(rank))
             {
                 return Some((
                     rank_of(region, chunk_of(rank), place),
-                    self.places[page as usize][place],
+                    self.nodes[page as usize].places[place],
                 ));
             }
-            if let Some(chunk) = self.taken[node as usize].after(chunk_of(rank)) {
+            if let Some(chunk) = self.nodes[node as usize].taken.after(chunk_of(rank)) {
                 return self.first_of(region, node, chunk);
             }
         }
         let mut further = self.regions.range((Excluded(region), Unbounded));
-        further.find_map(|(region, node)| self.first_of(*region, *node, self.taken[*node as usize].first()?))
+        further.find_map(|(region, node)| self.first_of(*region, *node, self.nodes[*node as usize].taken.first()?))
     }
 
     /// The first level of a chunk that has a page.
     fn first_of(&self, region: i64, node: u32, chunk: usize) -> Option<(i64, u32)> {
-        let page = self.places[node as usize][chunk] as usize;
-        let place = self.taken[page].first()?;
-        Some((rank_of(region, chunk, place), self.places[page][place]))
+        let page = self.nodes[node as usize].places[chunk] as usize;
+        let place = self.nodes[page].taken.first()?;
+        Some((rank_of(region, chunk, place), self.nodes[page].places[place]))
     }
 
     /// The next better level than a rank, with its rank.
@@ -304,32 +342,32 @@ impl Ladder {
         let region = region_of(rank);
         let node = self.region(region);
         if node != NIL {
-            let page = self.places[node as usize][chunk_of(rank)];
+            let page = self.nodes[node as usize].places[chunk_of(rank)];
             if page != NIL
-                && let Some(place) = self.taken[page as usize].before(place_of(rank))
+                && let Some(place) = self.nodes[page as usize].taken.before(place_of(rank))
             {
                 return Some((
                     rank_of(region, chunk_of(rank), place),
-                    self.places[page as usize][place],
+                    self.nodes[page as usize].places[place],
                 ));
             }
-            if let Some(chunk) = self.taken[node as usize].before(chunk_of(rank)) {
+            if let Some(chunk) = self.nodes[node as usize].taken.before(chunk_of(rank)) {
                 return self.last_of(region, node, chunk);
             }
         }
         let mut further = self.regions.range(..region).rev();
-        further.find_map(|(region, node)| self.last_of(*region, *node, self.taken[*node as usize].last()?))
+        further.find_map(|(region, node)| self.last_of(*region, *node, self.nodes[*node as usize].taken.last()?))
     }
 
     /// The last level of a chunk that has a page.
     fn last_of(&self, region: i64, node: u32, chunk: usize) -> Option<(i64, u32)> {
-        let page = self.places[node as usize][chunk] as usize;
-        let place = self.taken[page].last()?;
-        Some((rank_of(region, chunk, place), self.places[page][place]))
+        let page = self.nodes[node as usize].places[chunk] as usize;
+        let place = self.nodes[page].taken.last()?;
+        Some((rank_of(region, chunk, place), self.nodes[page].places[place]))
     }
 
-    /// The best level, with its rank.
-    pub(crate) fn first(&self) -> Option<(i64, u32)> {
+    /// The best level, and where it is.
+    pub(crate) fn first(&self) -> Option<(Place, u32)> {
         self.after(self.place(i64::MIN))
     }
 
@@ -340,14 +378,14 @@ impl Ladder {
         if recent.region != region_of(rank) {
             return NIL;
         }
-        self.places[recent.node as usize][chunk_of(rank)]
+        self.nodes[recent.node as usize].places[chunk_of(rank)]
     }
 
     /// The page of a rank, or [`NIL`].
     fn page(&self, rank: i64) -> u32 {
         match self.region(region_of(rank)) {
             NIL => NIL,
-            node => self.places[node as usize][chunk_of(rank)],
+            node => self.nodes[node as usize].places[chunk_of(rank)],
         }
     }
 
@@ -366,12 +404,12 @@ impl Ladder {
         let mut node = self.region(region);
         if node != NIL {
             self.recent[region as usize % RECENT] = Recent { region, node };
-            let page = self.places[node as usize][chunk_of(rank)];
+            let page = self.nodes[node as usize].places[chunk_of(rank)];
             if page != NIL {
                 return page;
             }
         }
-        let nodes = self.places.len() - self.vacant.len();
+        let nodes = self.nodes.len() - self.vacant.len();
         if nodes >= NODES_FREE + self.len / LEVELS_PER_NODE {
             return NIL;
         }
@@ -388,13 +426,13 @@ impl Ladder {
             self.recent[region as usize % RECENT] = Recent { region, node };
         }
         let page = self.new_node();
-        self.set(node, chunk_of(rank), page);
+        self.nodes[node as usize].set(chunk_of(rank), page);
         if !self.far.is_empty() {
             let first = rank - place_of(rank) as i64;
             let chunk = first..first + PLACES as i64;
             while let Some((&rank, &level)) = self.far.range(chunk.clone()).next() {
                 self.far.remove(&rank);
-                self.set(page, place_of(rank), level);
+                self.nodes[page as usize].set(place_of(rank), level);
             }
         }
         page
@@ -404,41 +442,11 @@ impl Ladder {
         if let Some(node) = self.vacant.pop() {
             return node;
         }
-        self.places.push([NIL; PLACES]);
-        self.taken.push(Taken::NOTHING);
-        (self.places.len() - 1) as u32
-    }
-
-    #[inline(always)]
-    fn set(&mut self, node: u32, place: usize, to: u32) {
-        self.places[node as usize][place] = to;
-        self.taken[node as usize].set(place);
-    }
-
-    /// Fills a rank's place in its page.
-    #[inline(always)]
-    fn fill(&mut self, page: u32, rank: i64, level: u32) {
-        if self.taken[page as usize].summary == 0 {
-            self.page_filled(rank);
-        }
-        self.set(page, place_of(rank), level);
-    }
-
-    #[cold]
-    fn page_filled(&mut self, rank: i64) {
-        let node = self.region(region_of(rank));
-        self.taken[node as usize].set(chunk_of(rank));
-    }
-
-    /// Clears a rank's place in its page.
-    #[inline(always)]
-    fn clear(&mut self, page: u32, rank: i64) {
-        self.places[page as usize][place_of(rank)] = NIL;
-        let taken = &mut self.taken[page as usize];
-        taken.clear(place_of(rank));
-        if taken.summary == 0 {
-            self.page_emptied(page, rank);
-        }
+        self.nodes.push(Node {
+            taken: Taken::NOTHING,
+            places: [NIL; PLACES],
+        });
+        (self.nodes.len() - 1) as u32
     }
 
     /// Tells a region of its empty page, and gives back what is empty, if more than a little is kept.
@@ -446,14 +454,14 @@ impl Ladder {
     fn page_emptied(&mut self, page: u32, rank: i64) {
         let region = region_of(rank);
         let node = self.region(region);
-        self.taken[node as usize].clear(chunk_of(rank));
-        if self.places.len() - self.vacant.len() <= NODES_KEPT {
+        self.nodes[node as usize].taken.clear(chunk_of(rank));
+        if self.nodes.len() - self.vacant.len() <= NODES_KEPT {
             return;
         }
         self.vacant.push(page);
-        self.places[node as usize][chunk_of(rank)] = NIL;
-        if self.taken[node as usize].summary == 0 && self.regions.len() > REGIONS_KEPT {
-            let kept = self.places[node as usize].iter_mut().filter(|page| **page != NIL);
+        self.nodes[node as usize].places[chunk_of(rank)] = NIL;
+        if self.nodes[node as usize].taken.summary == 0 && self.regions.len() > REGIONS_KEPT {
+            let kept = self.nodes[node as usize].places.iter_mut().filter(|page| **page != NIL);
             self.vacant.extend(kept.map(|page| std::mem::replace(page, NIL)));
             self.vacant.push(node);
             self.regions.remove(&region);
@@ -507,16 +515,16 @@ mod tests {
                 prop_assert_eq!(ladder.len(), model.len());
                 prop_assert_eq!(ladder.get(ladder.place(rank)), model.get(&rank).copied().unwrap_or(NIL));
                 let after = model.range(rank + 1..).next().map(|(rank, level)| (*rank, *level));
-                prop_assert_eq!(ladder.after(ladder.place(rank)), after);
+                prop_assert_eq!(ladder.after(ladder.place(rank)).map(|(place, level)| (place.rank, level)), after);
                 let before = model.range(..rank).next_back().map(|(rank, level)| (*rank, *level));
                 prop_assert_eq!(ladder.before(rank), before);
-                prop_assert_eq!(ladder.first(), model.first_key_value().map(|(rank, level)| (*rank, *level)));
+                prop_assert_eq!(ladder.first().map(|(place, level)| (place.rank, level)), model.first_key_value().map(|(rank, level)| (*rank, *level)));
             }
             let mut all = Vec::new();
             let mut next = ladder.first();
-            while let Some((rank, level)) = next {
-                all.push((rank, level));
-                next = ladder.after(ladder.place(rank));
+            while let Some((place, level)) = next {
+                all.push((place.rank, level));
+                next = ladder.after(place);
             }
             prop_assert_eq!(all, model.into_iter().collect::<Vec<_>>());
         }

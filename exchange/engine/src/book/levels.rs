@@ -7,19 +7,15 @@ use crate::types::{Level, OrderId, PRICE_E4_MAX, Side};
 /// Where a price, in 1e-4 or in ticks, stands in a side's priority: lower is better.
 #[inline(always)]
 pub(crate) fn rank(side: Side, price: i64) -> i64 {
-    match side {
-        Side::Buy => -price,
-        Side::Sell => price,
-    }
+    // Without a branch: sides come at random.
+    let mask = index(side) as i64 - 1;
+    (price ^ mask) - mask
 }
 
 /// Index of a side in pairs.
-#[inline]
+#[inline(always)]
 pub(crate) fn index(side: Side) -> usize {
-    match side {
-        Side::Buy => 0,
-        Side::Sell => 1,
-    }
+    side as usize
 }
 
 /// One price of one side.
@@ -149,6 +145,8 @@ struct HalfBook {
     best: u32,
     /// Its rank in 1e-4, or the worst there is.
     best_rank: i64,
+    /// Where the ladder has it.
+    best_place: Place,
     levels: Vec<BookLevel>,
     vacant: Vec<u32>,
     /// Levels by rank in ticks.
@@ -160,6 +158,7 @@ impl HalfBook {
         Self {
             best: NIL,
             best_rank: i64::MAX,
+            best_place: Place::NOWHERE,
             levels: Vec::new(),
             vacant: Vec::new(),
             ladder: Ladder::new(),
@@ -190,24 +189,33 @@ impl HalfBook {
                 (self.levels.len() - 1) as u32
             }
         };
-        self.ladder.insert(place, at);
+        let place = self.ladder.insert(place, at);
         if rank_e4 < self.best_rank {
-            (self.best, self.best_rank) = (at, rank_e4);
+            (self.best, self.best_rank, self.best_place) = (at, rank_e4, place);
         }
         at
     }
 
+    /// Closes an empty level.
     #[inline(always)]
     fn close_level(&mut self, ticks: Ticks, rank_e4: i64, at: u32) {
-        let place = self.ladder.place(ticks.count(rank_e4));
-        self.ladder.remove(place);
-        self.vacant.push(at);
         if at == self.best {
-            (self.best, self.best_rank) = match self.ladder.after(place) {
-                Some((rank, at)) => (at, ticks.e4(rank)),
-                None => (NIL, i64::MAX),
-            };
+            return self.close_best(ticks);
         }
+        self.ladder.remove(self.ladder.place(ticks.count(rank_e4)));
+        self.vacant.push(at);
+    }
+
+    /// Closes the best level, which is empty.
+    #[inline(always)]
+    fn close_best(&mut self, ticks: Ticks) {
+        let place = self.best_place;
+        self.ladder.remove(place);
+        self.vacant.push(self.best);
+        (self.best, self.best_rank, self.best_place) = match self.ladder.after(place) {
+            Some((place, at)) => (at, ticks.e4(place.rank), place),
+            None => (NIL, i64::MAX, Place::NOWHERE),
+        };
     }
 }
 
@@ -293,8 +301,8 @@ impl Levels {
         let half = &self.halves[index(side)];
         let mut next = half.ladder.first();
         std::iter::from_fn(move || {
-            let (rank, at) = next?;
-            next = half.ladder.after(half.ladder.place(rank));
+            let (place, at) = next?;
+            next = half.ladder.after(place);
             Some(&half.levels[at as usize])
         })
     }
@@ -334,18 +342,8 @@ impl Levels {
         let place = half.ladder.place(rank(side, ticks));
         let mut at = half.ladder.get(place);
         let mut before = NIL;
-        if at == NIL {
-            let level = BookLevel {
-                price_e4,
-                quantity: open.into(),
-                order_count: 1,
-                head: slot,
-                tail: slot,
-                noted: false,
-            };
-            at = half.open_level(place, rank(side, price_e4), level);
-        } else {
-            let level = &mut half.levels[at as usize];
+        // That NIL is no level is part of the check of bounds.
+        if let Some(level) = half.levels.get_mut(at as usize) {
             level.quantity += i64::from(open);
             level.order_count += 1;
             if fault!(PriorityForgotten) {
@@ -358,6 +356,16 @@ impl Levels {
             }
             before = std::mem::replace(&mut level.tail, slot);
             nodes[before as usize].next = slot;
+        } else {
+            let level = BookLevel {
+                price_e4,
+                quantity: open.into(),
+                order_count: 1,
+                head: slot,
+                tail: slot,
+                noted: false,
+            };
+            at = half.open_level(place, rank(side, price_e4), level);
         }
         let level = LevelId::new(side, at);
         let node = &mut nodes[slot as usize];
@@ -396,13 +404,14 @@ impl Levels {
             half.close_level(self.ticks, rank_e4, id.at() as u32);
             return;
         }
-        match prev {
-            NIL => level.head = next,
-            _ => nodes[prev as usize].next = next,
+        // That NIL is no slot is part of the check of bounds.
+        match nodes.get_mut(prev as usize) {
+            Some(older) => older.next = next,
+            None => level.head = next,
         }
-        match next {
-            NIL => level.tail = prev,
-            _ => nodes[next as usize].prev = prev,
+        match nodes.get_mut(next as usize) {
+            Some(younger) => younger.prev = prev,
+            None => level.tail = prev,
         }
     }
 
@@ -450,8 +459,7 @@ impl Levels {
                 open: 0,
             });
             if next == NIL {
-                let rank_e4 = half.best_rank;
-                half.close_level(self.ticks, rank_e4, best);
+                half.close_best(self.ticks);
                 return quantity;
             }
             slot = next;
