@@ -14,6 +14,9 @@ pub(crate) const ORDER_SEQUENCE_MAX: u64 = (1 << (64 - ORDER_SLOT_BITS)) - 1;
 
 const SLOT_MASK: u64 = (1 << ORDER_SLOT_BITS) - 1;
 
+/// What a vacant slot holds: an id that names no slot, so that asking for it finds none.
+const VACANT: OrderId = OrderId(u64::MAX);
+
 /// The slot that an id names. [`ORDER_SLOTS_MAX`] is the name of no slot.
 pub(crate) fn slot_of(id: OrderId) -> u32 {
     (id.0 & SLOT_MASK) as u32
@@ -57,7 +60,7 @@ const SMALL: usize = 1 << 16;
 /// What matching needs of an open order: half a cache line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
-    /// The whole id; 0 in a vacant slot.
+    /// The whole id; [`VACANT`] in a vacant slot.
     pub(crate) id: OrderId,
     /// Open lots.
     pub(crate) open: u32,
@@ -75,7 +78,7 @@ pub(crate) struct Node {
 
 impl Node {
     const VACANT: Self = Self {
-        id: OrderId(0),
+        id: VACANT,
         open: 0,
         level: LevelId::NONE,
         prev: NIL,
@@ -189,7 +192,7 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn put_with(&mut self, id: OrderId, user: UserId, account: u32, details: impl Fn() -> D) -> u32 {
         let slot = slot_of(id);
         let node = &mut self.nodes[slot as usize];
-        debug_assert_eq!(node.id, OrderId(0), "a slot holds one order");
+        debug_assert_eq!(node.id, VACANT, "a slot holds one order");
         (node.id, node.user, node.account) = (id, user, account);
         if size_of::<D>() == 0 {
             return slot;
@@ -222,7 +225,7 @@ impl<D: Clone> Orders<D> {
     /// Gives back the slot of an open order.
     #[inline(always)]
     pub(crate) fn release_slot(&mut self, slot: u32) {
-        self.nodes[slot as usize].id = OrderId(0);
+        self.nodes[slot as usize].id = VACANT;
         self.free.push(slot);
     }
 
@@ -231,14 +234,14 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn find(&self, id: OrderId) -> Option<u32> {
         let slot = slot_of(id);
         match self.nodes.get(slot as usize) {
-            Some(node) if node.id == id && id != OrderId(0) => Some(slot),
+            Some(node) if node.id == id => Some(slot),
             _ => None,
         }
     }
 
     /// Whether there is such a slot and it holds no order.
     pub(crate) fn is_vacant(&self, slot: u32) -> bool {
-        matches!(self.nodes.get(slot as usize), Some(Node { id: OrderId(0), .. }))
+        matches!(self.nodes.get(slot as usize), Some(Node { id: VACANT, .. }))
     }
 
     /// Whether exactly the free slots are vacant.
@@ -265,7 +268,7 @@ impl<D: Clone> Orders<D> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
         let taken = self.nodes.iter().zip(&self.details);
         taken
-            .filter(|(node, _)| node.id != OrderId(0))
+            .filter(|(node, _)| node.id != VACANT)
             .map(|(_, details)| details)
     }
 
