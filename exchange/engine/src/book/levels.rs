@@ -209,8 +209,10 @@ impl HalfBook {
     /// Closes the best level, which is empty.
     #[inline(always)]
     fn close_best(&mut self, ticks: Ticks) {
+        let place = self.best_place;
+        self.ladder.remove(place);
         self.vacant.push(self.best);
-        (self.best, self.best_rank, self.best_place) = match self.ladder.remove_first(self.best_place) {
+        (self.best, self.best_rank, self.best_place) = match self.ladder.after(place) {
             Some((place, at)) => (at, ticks.e4(place.rank), place),
             None => (NIL, i64::MAX, Place::NOWHERE),
         };
