@@ -267,9 +267,7 @@ impl<D: Clone> Orders<D> {
     /// What is kept of all open orders, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
         let taken = self.nodes.iter().zip(&self.details);
-        taken
-            .filter(|(node, _)| node.id != VACANT)
-            .map(|(_, details)| details)
+        taken.filter(|(node, _)| node.id != VACANT).map(|(_, details)| details)
     }
 
     /// All nodes, by slot, to change them.
