@@ -318,10 +318,13 @@ impl Attempt<'_> {
                 history: watermark,
             });
         }
-        let newest = newest.and_then(|restoring| restoring.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let newest = newest
+            .and_then(|restoring| restoring.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            // Freed before another one is restored.
+            .filter(|engine| engine.event_seq() <= watermark);
         let state = match newest {
-            Some(engine) if engine.event_seq() <= watermark => Some(engine),
-            _ => replay::newest_state(self.snapshots, &self.genesis, watermark)?,
+            Some(engine) => Some(engine),
+            None => replay::newest_state(self.snapshots, &self.genesis, watermark)?,
         };
         let (mut replay, snapshot) = match state {
             Some(engine) => {

@@ -2,11 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -28,10 +27,22 @@ struct Watch {
 }
 
 /// What the future inside wakes.
-#[derive(Default)]
 struct Bell {
     rang: AtomicBool,
-    task: AtomicWaker,
+    /// Stays when it is woken: a task that has heard this ring before may not register for the next one.
+    task: Mutex<Waker>,
+}
+
+impl Bell {
+    fn task(&self) -> MutexGuard<'_, Waker> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_task(&self) {
+        // After the lock is free: a waker is somebody else's code.
+        let task = self.task().clone();
+        task.wake();
+    }
 }
 
 impl Wake for Bell {
@@ -41,7 +52,7 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rang.store(true, Ordering::Release);
-        self.task.wake();
+        self.wake_task();
     }
 }
 
@@ -62,8 +73,10 @@ impl<F: Future> Future for Seldom<F> {
             }
             Some(watch) => watch,
             None => {
-                let bell = Arc::new(Bell::default());
-                bell.rang.store(true, Ordering::Relaxed);
+                let bell = Arc::new(Bell {
+                    rang: AtomicBool::new(true),
+                    task: Mutex::new(Waker::noop().clone()),
+                });
                 this.watch.insert(Watch {
                     waker: Waker::from(Arc::clone(&bell)),
                     bell,
@@ -72,7 +85,7 @@ impl<F: Future> Future for Seldom<F> {
             }
         };
         watch.task.clone_from(cx.waker());
-        watch.bell.task.register(cx.waker());
+        watch.bell.task().clone_from(cx.waker());
         // After the task is there to be woken, before the future is looked at: what rings after that is heard.
         if !watch.bell.rang.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
@@ -138,5 +151,24 @@ mod tests {
             assert_eq!(tasks.each_ref().map(|task| task.0.load(Ordering::Relaxed)), woken);
         }
         assert_eq!(polls.get(), 3);
+    }
+
+    /// A task that runs between the ring and its own wake-up hears the ring; it has to be woken by the next one
+    /// all the same.
+    #[test]
+    fn a_ring_that_was_heard_early_does_not_silence_the_next() {
+        let task = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let mut future = pin!(Seldom::new(std::future::pending::<()>()));
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let bell = Arc::clone(&future.as_ref().get_ref().watch.as_ref().expect("polled").bell);
+        // The first half of a ring, the task in between, and the second half.
+        bell.rang.store(true, Ordering::Release);
+        let mut poll = || future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+        assert!(poll());
+        bell.wake_task();
+        assert!(poll());
+        bell.wake_by_ref();
+        assert_eq!(task.0.load(Ordering::Relaxed), 2);
     }
 }

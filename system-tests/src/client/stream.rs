@@ -222,7 +222,7 @@ impl<Q: Message + 'static, R: Message + Default + 'static> Duplex<Q, R> {
 
 impl Duplex<OrderEntryRequest, OrderEntryResponse> {
     /// Sends all of these and says that nothing more comes, while the answers are read: as many are in
-    /// flight as the exchange takes, [`IN_FLIGHT_MAX`] at most. The answers up to the end with OK, one for each, in the order sent.
+    /// flight as the exchange takes, 2,000 at most. The answers up to the end with OK, one for each, in the order sent.
     pub async fn all(mut self, messages: Vec<OrderEntryRequest>) -> Verdict<Vec<Reply<OrderEntryResponse>>> {
         let ids: Vec<u64> = messages.iter().map(|message| message.request_id).collect();
         let count = messages.len();

@@ -271,6 +271,10 @@ fn diagnosis(code: Option<i32>, errors: &str) -> Option<Trouble> {
                 .to_owned(),
         );
     }
+    // ssh reads the public half first and the private one when it signs: between the two, keys were replaced.
+    if said(&["contents do not match public"]) {
+        return Some(Trouble::Passing("your key to UAT has just been replaced".to_owned()));
+    }
     if said(&["Permission denied", "Too many authentication failures"]) {
         return lasting(
             "UAT does not know your key: give the program managers ~/.ssh/id_uat.pub, or ask them to provision again"
@@ -326,6 +330,12 @@ mod tests {
                 "leads nowhere",
             ),
             (255, "uat@u: Permission denied (publickey).", true, "id_uat.pub"),
+            (
+                255,
+                "identity_sign: private key /k contents do not match public\nuat@u: Permission denied (publickey).",
+                false,
+                "has just been replaced",
+            ),
             (
                 255,
                 "No ED25519 host key is known for u and you have requested strict checking.\nHost key verification failed.",

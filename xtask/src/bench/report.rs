@@ -17,8 +17,9 @@ const PREFACE: &str = "# Benchmarks
 - Every benchmark runs its baseline in the same process or in the same rounds, in turn. What counts is the
   **ratio**: the median over the rounds of own ÷ baseline. It survives a machine that does other things
   as well; the absolute numbers do not.
-- **spread** is (most − least) ÷ median of the rounds. Above a third, the machine was busy.
-- **met** compares with the goal; a row without a goal is there to be read beside another.
+- **spread** is (most − least) ÷ median of the rounds. Above a third, the machine was busy, or the thing itself is uneven.
+- **met** compares with the goal, and says so where it was busy: that row is no finding. A row without a goal is there to
+  be read beside another.
 ";
 
 /// The rows as a table with aligned columns.

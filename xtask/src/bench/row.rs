@@ -15,6 +15,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+/// A spread above this says that the machine had other things to do.
+const SPREAD_MAX: f64 = 1.0 / 3.0;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) bench: String,
@@ -57,8 +60,15 @@ impl Row {
             or_dash(self.baseline.map(number)),
             or_dash(self.ratio.map(|ratio| format!("{ratio:.2}"))),
             or_dash(self.goal.clone()),
-            or_dash(self.met.map(|met| if met { "yes" } else { "**no**" }.to_owned())),
+            or_dash(self.met.map(|met| self.verdict(met))),
         ]
+    }
+
+    /// Whether the goal is met, and whether that is worth anything.
+    fn verdict(&self, met: bool) -> String {
+        let word = if met { "yes" } else { "**no**" };
+        let busy = self.spread.is_some_and(|spread| spread > SPREAD_MAX);
+        format!("{word}{}", if busy { ", busy" } else { "" })
     }
 }
 
@@ -116,6 +126,11 @@ mod tests {
                 "**no**"
             ]
         );
+        let busy = Row {
+            spread: Some(0.34),
+            ..row
+        };
+        assert_eq!(busy.columns()[7], "**no**, busy");
         let bare = r#"{"bench":"a","case":"b","unit":"s","median":1.5,"spread":null,"baseline":null,"ratio":null,"goal":null,"met":null}"#;
         assert_eq!(
             Row::parse(bare).expect("a row").columns(),

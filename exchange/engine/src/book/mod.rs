@@ -186,7 +186,8 @@ impl Book {
             order_count: before.order_count - 1,
             ..before
         };
-        if left.order_count == 0 {
+        // What is noted of the other side refers to its levels, though they may be empty by now.
+        if left.order_count == 0 && self.noted.is_empty() {
             self.levels.shrink_if_empty(KEPT_MAX);
         }
         left

@@ -159,3 +159,21 @@ fn a_book_gives_back_what_many_levels_needed_and_goes_on() {
         assert_eq!(m.book(X), " | ");
     }
 }
+
+/// A side without orders gives room back, but not while an amend is under way that has emptied it.
+#[test]
+fn the_last_order_of_a_side_that_was_deep_takes_the_last_one_of_the_other_side() {
+    // More levels than a side without orders keeps room for.
+    const LEVELS: i64 = 1_100;
+    for (quantity, book) in [(1, " | "), (2, "A1100 1@10000 | ")] {
+        let mut m = Market::open();
+        let orders: Vec<_> = (1..=LEVELS).map(|level| m.rest(buy(A, 1, 5 * level))).collect();
+        m.ok(sell(B, 1, 10_000));
+        let (last, others) = orders.split_last().expect("some");
+        for order in others {
+            m.ok(cancel(A, *order));
+        }
+        m.ok(amend(A, *last, quantity, 10_000));
+        assert_eq!(m.book(X), book);
+    }
+}
