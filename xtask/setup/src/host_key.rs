@@ -104,6 +104,10 @@ fn shown(connection: &Connection<'_>) -> Result<(Facts, Option<PublicKey>), Erro
 /// The next one: what a run that was cut off has made will do.
 fn make(connection: &Connection<'_>) -> Result<PublicKey, Error> {
     let name = &connection.host().name;
+    // Half of one, where the power failed: ssh-keygen would ask whether to write over it, and nobody answers.
+    let remove = Command::new(&Who::Root, &["rm", "-f", "--", NEXT]);
+    let action = Action::Either(public(NEXT), remove);
+    step(connection, "removing half of a key", action)?;
     let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", NEXT];
     let action = Action::Either(public(NEXT), Command::new(&Who::Root, &make));
     step(connection, "making the machine's own host key", action)?;
