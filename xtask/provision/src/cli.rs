@@ -16,8 +16,8 @@ use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
 use optivex_bundle::selector::{self, Selector};
 use optivex_exit::{self as exit, Exit, Failure};
-use optivex_setup::Supplies;
 use optivex_setup::ssh::{Settings, Ssh, known_hosts};
+use optivex_setup::{Supplies, keys};
 
 use crate::apply::{Apply, Done, Notes};
 use crate::doctor::Canary;
@@ -138,10 +138,21 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Extend) => {
             let lock = session.lock()?;
             let end = session.inventory.program.end;
+            let made = session
+                .inventory
+                .machines()
+                .filter(|machine| machine.standing.is_none());
+            let has_end = |id: &Name| lock.machines.get(id).is_some_and(|locked| locked.end.is_some());
+            let unknown: Vec<&str> = made.filter(|one| !has_end(one.id)).map(|one| one.id.as_str()).collect();
+            if !unknown.is_empty() {
+                let unknown = unknown.join(", ");
+                eprintln!("note: not set up yet, and not extended by this: {unknown}. cargo xtask provision does both");
+            }
             let moves = |action: &Action| {
                 let locked = action.machine().and_then(|machine| lock.machines.get(machine));
+                let reaches = matches!(action, Action::Start { .. } | Action::Await { .. });
                 let is_set_up = matches!(action, Action::SetUp { .. } | Action::Connect { .. });
-                is_set_up && locked.is_some_and(|locked| locked.end.is_some_and(|told| told != end))
+                (reaches || is_set_up) && locked.is_some_and(|locked| locked.end.is_some_and(|told| told != end))
             };
             provision(&session, common, Asks::Always, "extend", &moves)
         }
@@ -226,7 +237,12 @@ fn make(session: &Session, common: &Common, lock: &Lock, world: &World, supplies
         now: session.started,
         scope: scope.as_deref(),
     };
-    Ok(plan::plan(&input)?)
+    let mut plan = plan::plan(&input)?;
+    if keys::is_between(&session.identity) {
+        let told = "rotate-keys was cut off at your own key: machines may admit the one before, too. Run it again";
+        plan.notes.push(told.to_owned());
+    }
+    Ok(plan)
 }
 
 fn tell(plan: &Plan, json: bool) -> Result<()> {
@@ -490,6 +506,19 @@ fn destroy(session: &Session, common: &Common, program: Option<&Name>) -> Result
     let lock = session.lock()?;
     plan::in_sight(&session.inventory, &lock)?;
     let world = session.observe(&lock)?;
+    let sees_any =
+        !world.instances.is_empty() || !world.unknown.is_empty() || world.key_is_ours.is_some() || world.has_groups;
+    let is_unseen = |id: &String| !world.ended.contains(id);
+    if !sees_any
+        && let Some((machine, _)) = (lock.machines.iter()).find(|(_, one)| one.instance.as_ref().is_some_and(is_unseen))
+    {
+        // With other credentials nothing is there, and the lock file would be emptied.
+        bail!(
+            "{machine} and others may still be paid for: the lock file notes them, and EC2 shows nothing of {ours}. Are these \
+             the right account's credentials (AWS_PROFILE)? If all is gone for sure, remove {}",
+            session.place.lock().display()
+        );
+    }
     for instance in &world.instances {
         println!("- {:<13} terminate {}", instance.machine, instance.id);
     }
@@ -509,12 +538,7 @@ fn destroy(session: &Session, common: &Common, program: Option<&Name>) -> Result
     {
         println!("  {:<13} stays as it is: it is not ours", machine.id);
     }
-    let is_gone = world.instances.is_empty()
-        && world.unknown.is_empty()
-        && world.key_is_ours.is_none()
-        && !world.has_groups
-        && lock.machines.is_empty();
-    if is_gone {
+    if !sees_any && lock.machines.is_empty() {
         println!("Nothing is there.");
         return Ok(Exit::Ok);
     }
