@@ -1,6 +1,5 @@
 //! The commands of `cargo xtask provision`.
 
-use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -16,6 +15,7 @@ use optivex_bundle::moment::Moment;
 use optivex_bundle::names::Name;
 use optivex_bundle::selector::{self, Selector};
 use optivex_exit::{self as exit, Exit, Failure};
+use optivex_setup::ssh::quote::Text;
 use optivex_setup::ssh::{Settings, Ssh, known_hosts};
 use optivex_setup::{Supplies, keys};
 
@@ -82,9 +82,9 @@ enum Command {
     Ssh {
         /// Its name
         name: Name,
-        /// What is run there, instead of a shell
+        /// What is run there, instead of a shell: a program and its arguments, which arrive as they are given
         #[arg(last = true)]
-        command: Vec<OsString>,
+        command: Vec<String>,
     },
     /// Moves the machines' end to the inventory's program.end: change it there first
     Extend,
@@ -477,7 +477,7 @@ struct StatusRow {
     end: Option<Moment>,
 }
 
-fn ssh(session: &Session, name: &Name, command: &[OsString]) -> Result<Exit> {
+fn ssh(session: &Session, name: &Name, command: &[String]) -> Result<Exit> {
     let lock = session.lock()?;
     let unknown = || Failure::new(Exit::Usage, format!("no machine {name} in the inventory"));
     let machine = wanted::machine(&session.inventory, name).ok_or_else(unknown)?;
@@ -490,11 +490,12 @@ fn ssh(session: &Session, name: &Name, command: &[OsString]) -> Result<Exit> {
     }
     known_hosts::write(&file, std::slice::from_ref(&host)).with_context(|| file.display().to_string())?;
     let mut ssh = Process::new("ssh");
+    let interactive = Ssh::interactive(&settings(session), &host, &file);
     if command.is_empty() {
-        ssh.arg("-t");
+        ssh.arg("-t").args(interactive);
+    } else {
+        ssh.args(interactive).arg(Text::words(command)?.as_str());
     }
-    ssh.args(Ssh::interactive(&settings(session), &host, &file))
-        .args(command);
     // It takes our place: its terminal and its exit code are ours.
     let error = ssh.exec();
     Err(error).context("ssh cannot be started")

@@ -71,6 +71,12 @@ pub fn replace<E: From<Error>>(
                 "putting its public part in place",
                 Action::Either(mv(&from, &to), public_part),
             )?;
+            // Were the power cut right after the key has moved, it must not be an empty one.
+            step(
+                connection,
+                "writing the new host key through to the disk",
+                Action::Run(Command::new(&Who::Root, &["sync", "--", NEXT])),
+            )?;
             step(
                 connection,
                 "putting the new host key in place",
