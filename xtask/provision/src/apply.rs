@@ -1,6 +1,6 @@
 //! Carries a plan out: exactly its actions, each noted in the lock file before the next one could make it forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -431,15 +431,4 @@ fn first_host_key(kept: &std::path::Path, id: &Name) -> Result<KeyPair> {
     let text = Secret::new(format!("{}\n{}", pair.public, pair.private.expose()));
     durable::write(kept, text.expose().as_bytes(), 0o600).with_context(place)?;
     Ok(pair)
-}
-
-/// Machines of which something failed, and whether that is all of them.
-pub fn failed(done: &[Done]) -> BTreeSet<&Name> {
-    let failed = done.iter().filter(|done| done.error.is_some());
-    failed.map(|done| &done.machine).collect()
-}
-
-/// When a run began, for its logs.
-pub fn started() -> Moment {
-    Moment::now()
 }

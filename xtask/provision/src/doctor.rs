@@ -83,20 +83,20 @@ impl Walk<'_> {
             let logged_in = self.logs_in(key);
             self.step("the participant logs in", logged_in);
         }
-        let name = self.machine.id.as_str();
-        let home = format!("/home/{name}/optivex");
+        // From the account's home, wherever that is: a login begins there.
+        let at = "optivex";
         let mut run = |what: &str, words: &[&str], limit| {
             let said = self.as_account(&connection, what, words, limit);
             self.step(what, said).is_some()
         };
         let built = run(
             "the participant's repository builds",
-            &["env", "-C", &home, "cargo", "build", "--locked"],
+            &["env", "-C", at, "cargo", "build", "--locked"],
             BUILD_MAX,
         );
         run(
             "UAT answers the participant's key",
-            &["env", "-C", &home, "cargo", "xtask", "deploy", "status"],
+            &["env", "-C", at, "cargo", "xtask", "deploy", "status"],
             BUILD_MAX,
         );
         if let Some(canary) = canary
@@ -104,7 +104,7 @@ impl Walk<'_> {
         {
             let what = "a deployment comes back with a result";
             let deploy = ["cargo", "xtask", "deploy", "--allow-dirty", "--wait"];
-            let mut words = [&["env", "-C", &home], &deploy[..]].concat();
+            let mut words = [&["env", "-C", at], &deploy[..]].concat();
             words.extend((canary == Canary::Debug).then_some("--debug"));
             let deployed = match self.as_account(&connection, what, &words, DEPLOY_MAX) {
                 // What came of it is the participant's affair.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use optivex_bundle::inventory::{Connect, InstanceType, Inventory, Machine, Region};
 use serde::Deserialize;
 
@@ -45,7 +45,15 @@ impl Prices {
     /// It cannot be read, or makes no sense.
     pub fn load(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        serde_yaml::from_str(&text).with_context(|| file.display().to_string())
+        let prices: Self = serde_yaml::from_str(&text).with_context(|| file.display().to_string())?;
+        for (region, regional) in &prices.regions {
+            let others = [regional.disk_gib_month, regional.public_address_hour];
+            let odd = |price: &f64| !(price.is_finite() && *price >= 0.0);
+            if let Some(odd) = regional.instance_hour.values().chain(&others).find(|price| odd(price)) {
+                bail!("{}: {odd} is no price (region {region})", file.display());
+            }
+        }
+        Ok(prices)
     }
 
     /// Dollars that all machines of an inventory that are made on EC2 cost in an hour, each of its type and with its disk

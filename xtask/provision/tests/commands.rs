@@ -149,6 +149,28 @@ fn destroy_forgets_no_instance_that_it_does_not_see() {
     assert!(told.contains("Nothing is there."), "{told}");
 }
 
+/// As it is with the credentials of another account: nothing of the program is there.
+#[test]
+fn destroy_forgets_nothing_where_ec2_shows_nothing() {
+    let desk = Desk::new();
+    let mut lock = Lock::new(name("spring"));
+    lock.region = Some(REGION.parse().expect("a region"));
+    let locked = LockedMachine {
+        instance: Some("i-0123456789abcdef0".to_owned()),
+        ..LockedMachine::new(RoleName::Uat)
+    };
+    lock.machines.insert(name("uat"), locked);
+    let file = desk.file("inventory.lock.yaml");
+    lock.save(&file).expect("written");
+    for words in [&DESTROY[..], &["destroy", "--dry-run"]] {
+        let (code, told) = desk.provision(words);
+        assert_eq!(code, Exit::Failed as i32, "{words:?} {told}");
+        assert!(told.contains("uat and others may still be paid for"), "{told}");
+        assert!(told.contains("AWS_PROFILE"), "{told}");
+    }
+    assert_eq!(Lock::load(&file, &name("spring")).expect("read"), lock);
+}
+
 #[test]
 fn what_a_command_cannot_honour_it_refuses() {
     let desk = Desk::new();

@@ -71,6 +71,12 @@ pub fn replace<E: From<Error>>(
                 "putting its public part in place",
                 Action::Either(mv(&from, &to), public_part),
             )?;
+            // Were the power cut right after the key has moved, it must not be an empty one.
+            step(
+                connection,
+                "writing the new host key through to the disk",
+                Action::Run(Command::new(&Who::Root, &["sync", "--", NEXT])),
+            )?;
             step(
                 connection,
                 "putting the new host key in place",
@@ -104,6 +110,10 @@ fn shown(connection: &Connection<'_>) -> Result<(Facts, Option<PublicKey>), Erro
 /// The next one: what a run that was cut off has made will do.
 fn make(connection: &Connection<'_>) -> Result<PublicKey, Error> {
     let name = &connection.host().name;
+    // Half of one, where the power failed: ssh-keygen would ask whether to write over it, and nobody answers.
+    let remove = Command::new(&Who::Root, &["rm", "-f", "--", NEXT]);
+    let action = Action::Either(public(NEXT), remove);
+    step(connection, "removing half of a key", action)?;
     let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", NEXT];
     let action = Action::Either(public(NEXT), Command::new(&Who::Root, &make));
     step(connection, "making the machine's own host key", action)?;

@@ -122,6 +122,12 @@ pub fn replaced(home: &Path) -> Result<Vec<PublicKey>> {
     keys.with_context(|| file.display().to_string())
 }
 
+/// Whether a replacement of the manager's key did not come to its end: machines may admit another one beside `identity`.
+pub fn is_between(identity: &Path) -> bool {
+    let beside = ["id_optivex.new", REPLACED].map(|name| identity.with_file_name(name));
+    beside.iter().any(|file| file.exists())
+}
+
 /// No machine admits them any more.
 ///
 /// # Errors
@@ -179,18 +185,22 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).expect("there").permissions());
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(manager(home.path()).expect("there").1, first);
+        assert!(!is_between(&file));
         let (_, next) = next_manager(home.path()).expect("made");
         assert_eq!(next_manager(home.path()).expect("there").1, next);
+        assert!(is_between(&file));
         assert_eq!(manager(home.path()).expect("there").1, first);
         adopt(home.path()).expect("renamed");
         assert_eq!(manager(home.path()).expect("there").1, next);
         // Machines may admit the first one until somebody has seen to all of them.
         assert_eq!(replaced(home.path()).expect("read"), std::slice::from_ref(&first));
+        assert!(is_between(&file));
         next_manager(home.path()).expect("made");
         adopt(home.path()).expect("renamed");
         assert_eq!(replaced(home.path()).expect("read"), [first, next]);
         forget_replaced(home.path()).expect("removed");
         assert_eq!(replaced(home.path()).expect("read"), []);
+        assert!(!is_between(&file));
     }
 
     #[test]

@@ -221,12 +221,15 @@ impl<'a> Planner<'a> {
             let locked = self.locked(machine.id);
             let has_key = locked.is_some_and(|locked| locked.account_key.is_some());
             let setup = locked.and_then(|locked| locked.setup);
+            // A set-up also tells the account's key, if a lock file was edited.
+            let sets_up = is_new || !has_key || setup != Some(self.input.wanted.setup(&machine));
+            // It puts a next host key in place, too: of a `rotate-keys` that was cut off, maybe before others were told.
+            let shows_another = sets_up && locked.is_some_and(|locked| locked.next_host_key.is_some());
             // What a machine has lost, its key for others may be of.
-            if is_new || !has_key || setup.is_none() {
+            if is_new || !has_key || setup.is_none() || shows_another {
                 self.unsettled.insert(machine.id);
             }
-            // A set-up also tells the account's key, if a lock file was edited.
-            if is_new || !has_key || setup != Some(self.input.wanted.setup(&machine)) {
+            if sets_up {
                 self.add(Action::SetUp {
                     machine: machine.id.clone(),
                 });

@@ -534,6 +534,25 @@ fn keys_between_old_and_new_are_told() {
     );
 }
 
+/// A set-up puts the next host key in place: whoever knows the old one alone would refuse the machine.
+#[test]
+fn a_set_up_between_keys_is_told_to_the_others() {
+    let mut model = Model::new();
+    model.apply(&inventory("alice bob", "", &["uat"]));
+    model.locked(&name("alice"), RoleName::Dev).next_host_key = KEY.parse().ok();
+    let tools = inventory("alice bob", "vim", &["uat"]);
+    let plan = model.try_plan(&tools, now(), Some(&[name("alice"), name("uat")]));
+    let told: Vec<String> = plan.expect("a plan").actions.iter().map(Action::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "~ alice         set up over SSH",
+            "~ uat           tell it of the others (keys known after apply)",
+            "~ alice         tell it of the others (keys known after apply)",
+        ]
+    );
+}
+
 /// A run was killed right after its request, and EC2 does not list what it made yet.
 #[test]
 fn an_instance_that_is_not_listed_yet_is_not_made_twice() {

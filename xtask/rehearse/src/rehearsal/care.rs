@@ -158,10 +158,18 @@ fn knock_while(stage: &mut Stage<'_>, name: &str, work: impl FnOnce(&mut Stage<'
     std::thread::scope(|scope| {
         let knocks = scope.spawn(|| -> Result<usize> {
             let mut count = 0;
-            while !is_over.load(Ordering::SeqCst) || count == 0 {
+            loop {
+                // The last one begins when all is over, and has to get in.
+                let last = is_over.load(Ordering::SeqCst);
                 let output = command.output().context("cannot start nsenter")?;
                 let told = String::from_utf8_lossy(&output.stderr);
-                count += 1;
+                // Its own trouble is what ssh ends with 255; the gate ends otherwise.
+                let is_in = output.status.code().is_some_and(|code| code != 255);
+                count += usize::from(is_in);
+                if last {
+                    ensure!(is_in, "{name} does not get in afterwards: {told}");
+                    return Ok(count);
+                }
                 // That sshd starts anew to read its keys takes a moment, and so does it to replace both halves of one's
                 // own: whoever deploys has patience for both.
                 if told.contains("contents do not match public") {
@@ -171,7 +179,6 @@ fn knock_while(stage: &mut Stage<'_>, name: &str, work: impl FnOnce(&mut Stage<'
                     ensure!(!told.contains(refusal), "{name} is refused: {told}");
                 }
             }
-            Ok(count)
         });
         let worked = work(stage);
         is_over.store(true, Ordering::SeqCst);
