@@ -45,7 +45,7 @@ pub struct Options {
     /// How far the engine runs ahead of the disk, in commands plus what they did (reports, trades and
     /// changed levels); beyond, the sequencer waits. The last command before that may exceed it.
     pub in_flight_max: usize,
-    /// Events between two snapshots.
+    /// Events between two snapshots; more after one that was large, see the server's README.
     pub snapshot_every: u64,
     /// How long a single command waits for room in the input before it is `NOT_READY`.
     pub patience: Duration,

@@ -195,6 +195,32 @@ async fn snapshots_follow_the_disk() {
     );
 }
 
+/// While one is made the exchange stands still: the larger the state, the seldomer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_of_a_growing_state_come_ever_seldomer() {
+    const ORDERS: usize = 400;
+    let venue = Venue::start(Options {
+        snapshot_every: 1,
+        ..options()
+    })
+    .await;
+    let mut answers = Answers::new();
+    for number in 0..ORDERS {
+        answers.submit(&venue, insert(1 + number as i64));
+        // Each order is a turn of its own.
+        answers.take(number, 1);
+    }
+    let Venue { running, snapshots, .. } = venue;
+    running.shutdown(PATIENCE).await.expect("a clean end");
+    let snapshots = snapshots.lock().expect("no panic").clone();
+    // Over 32 bytes an order: each is of at least twice as many orders as the one before.
+    assert!((3..=20).contains(&snapshots.len()), "{snapshots:?}");
+    assert_eq!(
+        snapshots.last().map(|(event_seq, _)| *event_seq),
+        Some(ORDERS as u64 + 2)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_answers_everything_it_has_taken() {
     let venue = Venue::start(options()).await;
